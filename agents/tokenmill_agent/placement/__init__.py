@@ -1,0 +1,1 @@
+"""Which replica holds which GPU of this node, by configuration or by the processes on it."""

@@ -1,0 +1,295 @@
+"""Looks at every configured inference server once and gives its counters as columns of the wire."""
+
+import dataclasses
+import itertools
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Final, cast
+from urllib.parse import urlsplit
+
+from tokenmill_agent.clock import Clock
+from tokenmill_agent.errors import UsageError
+from tokenmill_agent.records import Role, Series, Server, TokenSamples, Vantage
+from tokenmill_agent.servers.counters import Counted, PageCounts, count_page, reason_of
+from tokenmill_agent.servers.discover import Listeners, ProcessLife, local_addresses
+from tokenmill_agent.servers.engines import TABLES, EngineTable, Field
+from tokenmill_agent.servers.exposition import PageError
+from tokenmill_agent.servers.fetch import Document, FetchError, fetch
+from tokenmill_agent.servers.identity import Identity, ask
+from tokenmill_agent.servers.settings import WHERE, ServerSettings, url_address
+
+SCRAPE_FAILED: Final = "scrape_failed"
+
+_ASK_MAX: Final = 3
+_SEARCHES_MAX: Final = 3
+_SEARCH_EVERY: Final = 30
+_MAX_CHARACTERS: Final = 512
+_TIME_FIELDS: Final = ("series", "sampled_at_us", "monotonic_us", "reason")
+_COUNTER_FIELDS: Final = tuple(
+    cast("Field", field.name) for field in dataclasses.fields(TokenSamples) if field.name not in _TIME_FIELDS
+)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TokenLook:
+    """One look at all servers. `samples.series` indexes `series`, `Series.server` indexes `servers`.
+
+    A server that was never read has no entry. `problems` says per address why its look failed.
+    """
+
+    servers: list[Server]
+    series: list[Series]
+    samples: TokenSamples
+    problems: dict[str, str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Life:
+    """One process life of a server as far as it is known, and the ranks that it showed."""
+
+    server: Server
+    table: EngineTable
+    ranks: frozenset[int]
+    identity: Identity
+    asked: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Reading:
+    """What one look at one server gave: its life as known now, and per rank the fields, None where it failed."""
+
+    sampled_at_us: int
+    monotonic_us: int
+    life: _Life | None
+    counts: PageCounts | None
+    problem: str | None
+
+
+class TokenWatcher:
+    """Reads the counters of the configured servers. One thread calls it."""
+
+    def __init__(self, settings: tuple[ServerSettings, ...], *, node: str, clock: Clock) -> None:
+        """Take the servers of this node.
+
+        Raises:
+            UsageError: one address twice, or a server that is not on this node and is not said to be remote.
+        """
+        listeners = Listeners()
+        self._targets = [_Target(server, node=node, clock=clock, listeners=listeners) for server in settings]
+        for first, second in itertools.combinations(self._targets, 2):
+            if first.is_same(second):
+                raise UsageError(
+                    f"{WHERE} {second.address}: the same page as {first.address}, its tokens would count twice; "
+                    "leave one out"
+                )
+
+    def look(self) -> TokenLook:
+        """Read every server once, one after the other; a server that cannot be read costs its timeout at most."""
+        look = TokenLook(servers=[], series=[], samples=TokenSamples(), problems={})
+        for target in self._targets:
+            reading = target.look()
+            if reading.problem is not None:
+                look.problems[target.address] = reading.problem
+            if reading.life is not None:
+                _add(look, reading, reading.life)
+        return look
+
+
+def join_looks(looks: Sequence[TokenLook]) -> TokenLook:
+    """Return several looks as one: each server and series once, as last seen, all samples in order."""
+    servers: dict[str, Server] = {}
+    series: dict[tuple[str, int], None] = {}
+    for look in looks:
+        servers.update((server.server_id, server) for server in look.servers)
+        series.update(((look.servers[one.server].server_id, one.rank), None) for one in look.series)
+    server_index = {server_id: index for index, server_id in enumerate(servers)}
+    series_index = {key: index for index, key in enumerate(series)}
+    samples = TokenSamples()
+    for look in looks:
+        keys = [(look.servers[one.server].server_id, one.rank) for one in look.series]
+        samples.series.extend(series_index[keys[index]] for index in look.samples.series)
+        for field in dataclasses.fields(TokenSamples):
+            if field.name != "series":
+                getattr(samples, field.name).extend(getattr(look.samples, field.name))
+    return TokenLook(
+        servers=list(servers.values()),
+        series=[Series(server=server_index[server_id], rank=rank) for server_id, rank in series],
+        samples=samples,
+        problems=dict(looks[-1].problems) if looks else {},
+    )
+
+
+class _Target:
+    """One configured server and what is known of the process that serves there now."""
+
+    def __init__(self, settings: ServerSettings, *, node: str, clock: Clock, listeners: Listeners) -> None:
+        self.address = url_address(settings.url)
+        self._settings = settings
+        self._node = node
+        self._clock = clock
+        self._listeners = listeners
+        self.port = urlsplit(self.address).port or 0
+        path = urlsplit(settings.url).path
+        self.path = path if path.strip("/") else _metrics_path(settings.engine)
+        self._life: _Life | None = None
+        self._problem: str | None = None
+        self._searches_in_vain = 0
+        self._looks_answered = 0
+        self.local = local_addresses(urlsplit(self.address).hostname or "")
+        if not self.local and not settings.remote:
+            raise UsageError(
+                f"{WHERE} {self.address}: not an address of this node; say remote = true to read it from here, "
+                "and from no other node"
+            )
+
+    def is_same(self, other: "_Target") -> bool:
+        """Say whether another target reads the same page, perhaps by another name of the host."""
+        if (self.port, self.path) != (other.port, other.path):
+            return False
+        hosts = [urlsplit(target.address).hostname for target in (self, other)]
+        return hosts[0] == hosts[1] or bool(self.local & other.local)
+
+    def look(self) -> _Reading:
+        # Taken before the page is asked for: a process that began later is new to the next look.
+        sampled_at_us, monotonic_us = self._clock.now_us(), self._clock.monotonic_us()
+        counts: PageCounts | None = None
+        problem: str | None = None
+        try:
+            counts, self._life = self._live(*self._read())
+        except (FetchError, PageError) as error:
+            problem = str(error)
+            self._searches_in_vain = 0
+        self._say(problem)
+        return _Reading(
+            sampled_at_us=sampled_at_us, monotonic_us=monotonic_us, life=self._life, counts=counts, problem=problem
+        )
+
+    def _read(self) -> tuple[Document, ProcessLife | None]:
+        """Return a page and the process whose page it is for certain, None where that cannot be seen."""
+        process = self._listeners.known(self.local, self.port)
+        document = self._fetch()
+        if process is None and self._may_search():
+            process = self._listeners.find(self.local, self.port)
+            self._searches_in_vain = 0 if process is not None else self._searches_in_vain + 1
+            # The page before may be another's, who served until the search.
+            document = self._fetch() if process is not None else document
+        if process is not None and self._listeners.known(self.local, self.port) != process:
+            raise PageError("another process began to serve during the look")
+        return document, process
+
+    def _may_search(self) -> bool:
+        """Say whether to search for the process now: a search is dear, and one that hides is seldom looked for."""
+        if not self.local:
+            return False
+        self._looks_answered += 1
+        return self._searches_in_vain < _SEARCHES_MAX or self._looks_answered % _SEARCH_EVERY == 0
+
+    def _fetch(self) -> Document:
+        query = urlsplit(self._settings.url).query
+        return fetch(
+            self._settings.url,
+            path=f"{self.path}?{query}" if query else self.path,
+            timeout_seconds=self._settings.timeout_seconds,
+            max_bytes=self._settings.max_page_bytes,
+        )
+
+    def _live(self, document: Document, process: ProcessLife | None) -> tuple[PageCounts, _Life]:
+        counts = _count(document, self._settings.engine)
+        server_id, started_at_us = self._name_life(counts, process)
+        known = self._life if self._life is not None and self._life.server.server_id == server_id else None
+        if known is not None and known.table is not counts.table:
+            # A series keeps the meaning that it began with, whatever else appears on the page.
+            counts = _count(document, known.table.engine, known.table)
+        identity, asked = (known.identity, known.asked) if known is not None else (Identity(), 0)
+        if not identity.complete and asked < _ASK_MAX:
+            identity, asked = ask(self._settings.url, counts.table), asked + 1
+        ranks = frozenset(counts.ranks) | (known.ranks if known is not None else frozenset())
+        return counts, _Life(
+            server=self._server(server_id, started_at_us, counts, identity),
+            table=counts.table,
+            ranks=ranks or frozenset({0}),
+            identity=identity,
+            asked=asked,
+        )
+
+    def _name_life(self, counts: PageCounts, process: ProcessLife | None) -> tuple[str, int | None]:
+        """Return the id of this process life, and when it began: by the page's own word, else by /proc."""
+        if counts.process_started_at_us is not None:
+            return f"{self.address}#{counts.process_started_at_us}", counts.process_started_at_us
+        if process is not None:
+            # The id counts from boot: the wall clock may be stepped while the process lives, and the id must stay.
+            started_at_us = self._clock.process_started_at_us(process.pid)
+            return f"{self.address}#boot+{process.start_since_boot_us}", started_at_us
+        return self.address, None
+
+    def _server(self, server_id: str, started_at_us: int | None, counts: PageCounts, identity: Identity) -> Server:
+        settings, table = self._settings, counts.table
+        model = settings.model or (counts.model or identity.model_served or "")[:_MAX_CHARACTERS] or None
+        return Server(
+            server_id=server_id,
+            deployment=settings.deployment or model or f"{table.engine}@{self._node}:{self.port}",
+            replica=settings.replica or f"{self._node}:{self.port}",
+            role=cast("Role", settings.role or "aggregated"),
+            role_basis="configuration" if settings.role else "default",
+            vantage=cast("Vantage", settings.vantage or table.vantage),
+            engine=table.engine,
+            engine_version=settings.engine_version or identity.engine_version,
+            model_served=model,
+            model_root=settings.model_root or identity.model_root,
+            precision=settings.precision,
+            precision_basis="configuration" if settings.precision else None,
+            tensor_parallel=settings.tensor_parallel,
+            pipeline_parallel=settings.pipeline_parallel,
+            data_parallel=settings.data_parallel,
+            expert_parallel=settings.expert_parallel,
+            expected_gpu_count=settings.expected_gpu_count,
+            speculative=settings.speculative,
+            input_includes_cached=table.input_includes_cached,
+            counts_at=table.counts_at,
+            address=self.address,
+            labels=settings.labels,
+            process_started_at_us=started_at_us,
+        )
+
+    def _say(self, problem: str | None) -> None:
+        """Log one line per change, not one per look."""
+        if problem == self._problem:
+            return
+        if problem is None:
+            _log.info("%s: counted again", self.address)
+        else:
+            _log.warning("%s: not counted: %s", self.address, problem)
+        self._problem = problem
+
+
+def _count(document: Document, engine: str | None, table: EngineTable | None = None) -> PageCounts:
+    text = document.body.decode("utf-8", "replace")
+    if not text.endswith("\n"):
+        raise PageError("the page was cut off: its last line has no end")
+    return count_page(text, content_type=document.content_type, engine=engine, table=table)
+
+
+def _metrics_path(engine: str | None) -> str:
+    return next((table.metrics_path for table in TABLES if table.engine == engine), "/metrics")
+
+
+def _add(look: TokenLook, reading: _Reading, life: _Life) -> None:
+    look.servers.append(life.server)
+    for rank in sorted(life.ranks):
+        look.series.append(Series(server=len(look.servers) - 1, rank=rank))
+        fields: Mapping[Field, Counted] = reading.counts.ranks.get(rank, {}) if reading.counts is not None else {}
+        reason = reason_of(fields) if reading.counts is not None else SCRAPE_FAILED
+        _add_row(look, reading, fields, reason)
+
+
+def _add_row(look: TokenLook, reading: _Reading, fields: Mapping[Field, Counted], reason: str | None) -> None:
+    samples = look.samples
+    samples.series.append(len(look.series) - 1)
+    samples.sampled_at_us.append(reading.sampled_at_us)
+    samples.monotonic_us.append(reading.monotonic_us)
+    samples.reason.append(reason)
+    for name in _COUNTER_FIELDS:
+        counted = fields.get(name)
+        getattr(samples, name).append(counted.value if counted is not None else None)

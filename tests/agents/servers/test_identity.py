@@ -1,0 +1,74 @@
+"""Tests of what a server is asked beside its counters."""
+
+import pytest
+
+from tests.agents.servers.pages import PageServer
+from tokenmill_agent.servers.engines import TABLES, EngineTable
+from tokenmill_agent.servers.identity import Identity, ask
+
+VLLM = TABLES[1]
+LLAMACPP = next(table for table in TABLES if table.engine == "llama.cpp")
+
+
+def answers(table: EngineTable, **pages: str) -> Identity:
+    """Ask a server that gives these documents."""
+    with PageServer() as server:
+        for name, text in pages.items():
+            server.show(f"/{name.replace('_', '/')}", text, content_type="application/json")
+        return ask(server.url, table)
+
+
+class TestAsk:
+    """Documents of each engine, and of none."""
+
+    def test_vllm(self) -> None:
+        """A vLLM tells its version, and its base model before its adapters."""
+        found = answers(
+            VLLM,
+            version='{"version":"0.32.0"}',
+            v1_models='{"data":[{"id":"tiny","root":"models/tiny"},{"id":"lora","root":"l","parent":"tiny"}]}',
+        )
+
+        assert Identity(engine_version="0.32.0", model_served="tiny", model_root="models/tiny", complete=True) == found
+
+    def test_llamacpp(self) -> None:
+        """A llama.cpp tells its build and the path of its weights."""
+        found = answers(
+            LLAMACPP, props='{"build_info":"b1","model_path":"m.gguf"}', v1_models='{"data":[{"id":"tiny"}]}'
+        )
+
+        assert Identity(engine_version="b1", model_served="tiny", model_root="m.gguf", complete=True) == found
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "",
+            "no JSON",
+            "[]",
+            '{"data":{}}',
+            '{"data":[]}',
+            '{"data":[{"id":7}]}',
+            '{"data":[{"id":""}]}',
+            "[" * 99_999,
+        ],
+    )
+    def test_odd_answers_tell_nothing(self, text: str) -> None:
+        """An answer of another shape leaves the field unknown."""
+        assert Identity(complete=True) == answers(VLLM, v1_models=text, version=text)
+
+    def test_a_server_that_does_not_tell_is_not_asked_again(self) -> None:
+        """A missing document is an answer too."""
+        assert Identity(complete=True) == answers(VLLM)
+
+    def test_a_silent_server_is_asked_again(self) -> None:
+        """Without a connection nothing is known, and asking again may tell more."""
+        with PageServer() as server:
+            url = server.url
+
+        assert Identity(complete=False) == ask(url, VLLM)
+
+    def test_half_a_surrogate_pair_can_be_sent_on(self) -> None:
+        """Every answer can be encoded."""
+        found = answers(VLLM, version='{"version":"\\ud800"}')
+
+        assert b"?" == (found.engine_version or "").encode()
