@@ -190,6 +190,30 @@ class TestEpochs:
         assert "implausible_power" in found["reasons"]
 
 
+    @pytest.mark.parametrize(("gain", "expected"), [(1.0, False), (1.04, False), (1.06, True), (0.9, True)])
+    def test_meters_that_part_are_named(self, tmp_path: Path, gain: float, expected: bool) -> None:
+        """A counter that is more than 5 % away from the integral of the same board says so, and stays the figure."""
+        node, warehouse = ScriptedNode(), ScriptedWarehouse(tmp_path)
+        for seconds in range(0, 3700, 10):
+            node.gpu_rows(
+                [
+                    {
+                        "at_us": at(seconds),
+                        "energy_counter_millijoules": counter(seconds),
+                        "energy_integrated_millijoules": round(gain * MILLIJOULES_PER_SECOND * seconds),
+                        "integrated_us": seconds * SECOND_US,
+                    }
+                ],
+                placements=[node.placement(0, at(seconds), "d1")],
+            )
+        warehouse.land(node.sent)
+        with warehouse.measured(3600 + 300) as connection:
+            found = rows(connection, "select gpu_energy_millijoules as e, reasons from hourly.unit_use")[0]
+
+        assert 3600 * MILLIJOULES_PER_SECOND == found["e"]
+        assert expected == ("energy_cross_check_failed" in found["reasons"])
+
+
 class TestClock:
     """A clock that steps."""
 

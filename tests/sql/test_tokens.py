@@ -141,6 +141,17 @@ class TestAbsence:
         assert {0: (None, None)} == tokens_by_hour(warehouse)
         assert "scrape_failed" in reasons(warehouse)
 
+    def test_value_that_is_no_count_is_not_an_absent_counter(self, tmp_path: Path) -> None:
+        """A page that gave no number at the first look does not make the next value count in full."""
+        node, warehouse = ScriptedNode(), ScriptedWarehouse(tmp_path)
+        life = server(started_at_us=at(-9000))
+        broken = {"at_us": at(0), "reason": "invalid_value"}
+        node.token_rows([life], [broken, look(10, 5000), look(20, 5100)])
+        warehouse.land(node.sent)
+
+        assert {0: (100, 10)} == tokens_by_hour(warehouse)
+        assert "invalid_value" in reasons(warehouse)
+
     def test_cached_input_is_part_of_the_input(self, tmp_path: Path) -> None:
         """An engine that counts only what it evaluated gets its cached tokens added."""
         node, warehouse = ScriptedNode(), ScriptedWarehouse(tmp_path)

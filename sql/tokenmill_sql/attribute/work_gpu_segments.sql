@@ -50,7 +50,17 @@ segments as (
         case when counter_increase_millijoules is not null then counter_known_us else integrated_known_us end as known_us,
         case when counter_increase_millijoules is not null then 'counter' else 'integrated' end as energy_method,
         sm_utilization_percent_max,
-        reasons
+        -- The driver's counter and the agent's integral see the same board: over a minute they may not part.
+        case
+            when
+                counter_increase_millijoules > 0
+                and integrated_known_us between 60000000 and counter_known_us + 1000000
+                and integrated_known_us >= 0.99 * counter_known_us
+                and abs(integrated_increase_millijoules - counter_increase_millijoules)
+                > getvariable('energy_cross_check_share') * counter_increase_millijoules
+                then list_append(reasons, 'energy_cross_check_failed')
+            else reasons
+        end as reasons
     from ordered
     union all by name
     select

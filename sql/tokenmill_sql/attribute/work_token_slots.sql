@@ -54,7 +54,7 @@ failed as (
     select
         series_key,
         epoch_us(hour_at) + slot * slot_us() as slot_from_us,
-        sum(failed_look_count) as failed_look_count
+        flatten(list(reasons)) as reasons
     from measured.series_tokens
     where hour_at in (select hour_at from work_hours) and failed_look_count > 0
     group by all
@@ -66,6 +66,6 @@ select
     c.* exclude (series_key, slot_from_us, known_us, set_aside_tokens, reasons),
     coalesce(c.known_us, 0) as known_us,
     coalesce(c.set_aside_tokens, 0) as set_aside_tokens,
-    reasons_of(list_append(coalesce(c.reasons, []), case when f.failed_look_count > 0 then 'scrape_failed' end)) as reasons
+    reasons_of(coalesce(c.reasons, []) || coalesce(f.reasons, [])) as reasons
 from counted as c
 full join failed as f on c.series_key = f.series_key and c.slot_from_us = f.slot_from_us

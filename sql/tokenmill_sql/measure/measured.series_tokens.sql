@@ -51,7 +51,8 @@ failed as (
     select
         series_key,
         slot_number,
-        count(*) as failed_look_count
+        count(*) as failed_look_count,
+        list(distinct reason) as reasons
     from work_token_rows
     where not is_success
     group by all
@@ -68,7 +69,7 @@ joined as (
         coalesce(p.known_us, 0) as known_us,
         coalesce(p.set_aside_us, 0) as set_aside_us,
         coalesce(p.set_aside_tokens, 0) as set_aside_tokens,
-        coalesce(p.reasons, []::varchar[]) as reasons
+        reasons_of(coalesce(p.reasons, []::varchar[]) || coalesce(f.reasons, []::varchar[])) as reasons
     from pieces as p
     full join failed as f on p.series_key = f.series_key and p.slot_number = f.slot_number and p.piece = 1
 )

@@ -1,10 +1,12 @@
--- One row per look at a counter series in the hours, on the corrected clock, copies left out; a failed look has no values.
+-- One row per look at a counter series in the hours, on the corrected clock, copies left out. A look that failed, or that
+-- found a value which is no count, is none: only a counter that a good look lacked counts from 0 when it appears.
 with shifted as (
     select
         s.series_key,
         s.monotonic_us,
         s.sampled_at_us + coalesce(o.offset_us, 0) as at_us,
-        s.reason is distinct from 'scrape_failed' as is_success,
+        s.reason,
+        coalesce(s.reason not in ('scrape_failed', 'invalid_value'), true) as is_success,
         {
             input: s.input_tokens,
             cached: s.cached_input_tokens,
