@@ -12,11 +12,11 @@ def mark(
     connection: duckdb.DuckDBPyConnection, hours: Collection[datetime], cause: str, source: str, now: datetime
 ) -> None:
     """Note that hours must be built anew; one that is noted already for that cause and source stays as it is."""
-    if hours:
-        connection.executemany(
-            "insert or ignore into ops.dirty_hours values ($1, $2, $3, $4)",
-            [[hour, cause, source, now] for hour in sorted(hours)],
-        )
+    connection.execute(
+        "insert or ignore into ops.dirty_hours by name select unnest($hours::timestamp[]) as hour_at, "
+        "$cause::varchar as cause, $source::varchar as source, $now::timestamp as marked_at",
+        {"hours": sorted(set(hours)), "cause": cause, "source": source, "now": now},
+    )
 
 
 def hours_marked(connection: duckdb.DuckDBPyConnection, causes: Iterable[str], until: datetime) -> list[datetime]:

@@ -45,11 +45,18 @@ def view_raw(connection: duckdb.DuckDBPyConnection, manifests: Sequence[landing.
         definition = source(table, landing.files_for(manifests, table))
         connection.execute(f"create or replace view raw.{table} as {definition}")
     connection.execute(
-        "create or replace table raw.slices (slice varchar, kind varchar, row_count bigint, hours bigint)"
+        "create or replace table raw.slices (slice varchar, kind varchar, row_count bigint, hour_count bigint)"
     )
-    rows = [[m.name, m.kind, m.row_count, len(m.hours_us)] for m in manifests]
-    if rows:
-        connection.executemany("insert into raw.slices values ($1, $2, $3, $4)", rows)
+    connection.execute(
+        "insert into raw.slices select unnest($names::varchar[]), unnest($kinds::varchar[]), unnest($rows::bigint[]), "
+        "unnest($hour_counts::bigint[])",
+        {
+            "names": [manifest.name for manifest in manifests],
+            "kinds": [manifest.kind for manifest in manifests],
+            "rows": [manifest.row_count for manifest in manifests],
+            "hour_counts": [len(manifest.hours_us) for manifest in manifests],
+        },
+    )
 
 
 def _view(connection: duckdb.DuckDBPyConnection, name: str, table: str, files: Iterable[Path]) -> None:

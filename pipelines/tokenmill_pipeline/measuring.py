@@ -67,10 +67,10 @@ def take_in(run: Measuring) -> int:
         touched = {hour for manifest in new for hour in _hours_of(manifest, offsets)}
         dirty.mark(connection, touched, TELEMETRY, "landing", run.now)
         connection.execute("delete from ops.seen_slices")
-        if run.manifests:
-            connection.executemany(
-                "insert into ops.seen_slices values ($1, $2)", [[m.name, run.now] for m in run.manifests]
-            )
+        connection.execute(
+            "insert into ops.seen_slices select unnest($names::varchar[]), $now::timestamp",
+            {"names": [manifest.name for manifest in run.manifests], "now": run.now},
+        )
     return len(new)
 
 

@@ -110,8 +110,7 @@ def set_variables(connection: duckdb.DuckDBPyConnection, values: Mapping[str, An
 def set_hours(connection: duckdb.DuckDBPyConnection, hours: Sequence[datetime]) -> None:
     """Fill the temporary table `work_hours(hour_at)` that every hourly model is limited to."""
     connection.execute("create or replace temp table work_hours (hour_at timestamp primary key)")
-    if hours:
-        connection.executemany("insert into work_hours values ($1)", [[hour] for hour in hours])
+    connection.execute("insert into work_hours select unnest($hours::timestamp[])", {"hours": list(hours)})
 
 
 def run_stage(connection: duckdb.DuckDBPyConnection, stage: str) -> None:

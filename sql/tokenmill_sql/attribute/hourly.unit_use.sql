@@ -11,8 +11,7 @@ with judged as (
     from work_use as w
     left join work_unit_slots as u
         on
-            w.bucket = 'serving'
-            and w.hour_at = u.hour_at
+            w.hour_at = u.hour_at
             and w.slot = u.slot
             and w.cluster = u.cluster
             and w.deployment = u.deployment
@@ -136,8 +135,7 @@ select
 from summed as s
 left join work_units as u
     on
-        s.bucket = 'serving'
-        and s.hour_at = u.hour_at
+        s.hour_at = u.hour_at
         and s.cluster = u.cluster
         and s.deployment = u.deployment
         and s.replica = u.replica
