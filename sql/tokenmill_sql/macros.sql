@@ -105,7 +105,7 @@ create or replace macro total_tokens(server_role, input_tokens, output_tokens) a
         else input_tokens + output_tokens
     end;
 create or replace macro digest_of(row_count, hash_sum) as concat(row_count, '-', coalesce(hash_sum, 0));
-create or replace macro per_million(cost, tokens) as 1e6 * ratio(cost, tokens);
+create or replace macro per_million(cost, tokens) as ratio(1e6 * cost, tokens);
 -- Tokens per joule are tokens per second per watt.
 create or replace macro tokens_per_second_per_megawatt(tokens, energy_joules) as ratio(1e6 * tokens, energy_joules);
 -- Reasons that say something of power alone, and nothing of money or tokens.

@@ -1,4 +1,5 @@
--- One row per new message: a sighting of a node, with what the configuration says over what the node says.
+-- One row per new message: a sighting of a node, with what the configuration says over what the node says. Providers are
+-- called as their bills are, whatever a node writes.
 with overrides as (
     pivot fleet.overrides
     on field in (
@@ -13,7 +14,7 @@ select
     m.node,
     m.first_at_us,
     m.last_at_us,
-    coalesce(o.provider, m.provider, '(none)') as provider,
+    coalesce(n.provider, o.provider, m.provider, '(none)') as provider,
     coalesce(o.account, m.account, '(none)') as account,
     coalesce(o.region, m.region, '(none)') as region,
     coalesce(o.zone, m.zone, '(none)') as zone,
@@ -27,3 +28,4 @@ select
     m.simulated
 from work_messages as m
 left join overrides as o on m.node = o.node
+left join fleet.provider_names as n on lower(coalesce(o.provider, m.provider)) = n.name_folded

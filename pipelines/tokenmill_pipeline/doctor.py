@@ -1,0 +1,232 @@
+"""Looks at the landing, the warehouse, the published file and the broker, and says what is right and what is not."""
+
+import dataclasses
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Literal
+
+import duckdb
+
+from tokenmill_agent.errors import TokenmillError
+from tokenmill_agent.settings import KafkaSettings
+from tokenmill_pipeline import landing, warehouse
+from tokenmill_pipeline.config import PipelineSettings
+from tokenmill_pipeline.locks import hold
+
+Verdict = Literal["ok", "look", "bad"]
+
+SILENT: Final = timedelta(minutes=15)
+"""A node that was silent for longer is worth a look."""
+UNPUBLISHED: Final = timedelta(hours=2)
+REASONS_MAX: Final = 20
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at: where, what, how it is, and what to do where it is not right."""
+
+    area: str
+    what: str
+    value: Any
+    verdict: Verdict = "ok"
+    remedy: str | None = None
+
+
+def examine(settings: PipelineSettings, kafka: KafkaSettings | None, *, now: datetime) -> list[Finding]:
+    """Return every finding; `kafka` is asked for the lag where it is given."""
+    findings = [*look_at_landing(settings), *look_at_warehouse(settings, now), *look_at_published(settings, now)]
+    return findings if kafka is None else [*findings, *look_at_broker(settings, kafka)]
+
+
+def look_at_landing(settings: PipelineSettings) -> Iterator[Finding]:
+    """Say what has landed, how fresh it is, and what was refused and why."""
+    if not settings.landing_dir.is_dir():
+        yield Finding(
+            area="landing",
+            what="directory",
+            value=str(settings.landing_dir),
+            verdict="bad",
+            remedy="nothing was ever ingested here: run `tokenmill ingest`, or name --data-dir",
+        )
+        return
+    with landing.reading(settings.landing_dir) as manifests:
+        for kind in ("slice", "merged", "sealed"):
+            yield Finding(area="landing", what=f"{kind} directories", value=sum(m.kind == kind for m in manifests))
+        rows = {table: sum(m.rows.get(table, 0) for m in manifests) for table in landing.SAMPLE_TABLES}
+        yield from (Finding(area="landing", what=f"{table} rows", value=count) for table, count in rows.items())
+        if manifests:
+            newest = datetime.fromtimestamp(max(m.last_landed_at_us for m in manifests) / 1e6, UTC)
+            yield Finding(area="landing", what="last landed at", value=newest)
+        yield from _refused(settings, landing.files_for(manifests, "rejected_messages"))
+
+
+def look_at_warehouse(settings: PipelineSettings, now: datetime) -> Iterator[Finding]:
+    """Say who writes it, what waits to be built, what is withheld, and which billing rows were refused."""
+    with hold(settings.lock_path, wait=False) as is_free:
+        holder = "" if is_free else settings.lock_path.read_text(encoding="utf-8").strip()
+    yield Finding(area="warehouse", what="writer lock", value="free" if is_free else f"held by process {holder}")
+    if not settings.warehouse_path.exists():
+        yield Finding(
+            area="warehouse",
+            what="file",
+            value=str(settings.warehouse_path),
+            verdict="look",
+            remedy="nothing was built yet: run `tokenmill build`",
+        )
+        return
+    try:
+        connection = warehouse.connect(settings.warehouse_path, settings, read_only=True)
+    except TokenmillError:
+        yield Finding(
+            area="warehouse", what="contents", value=None, verdict="look", remedy="it is being written; ask later"
+        )
+        return
+    try:
+        yield from _warehouse_contents(connection, now)
+    finally:
+        connection.close()
+
+
+def look_at_published(settings: PipelineSettings, now: datetime) -> Iterator[Finding]:
+    """Say how old the published file is, which hours it holds and which nodes fell silent."""
+    path = settings.published_path
+    if not path.exists():
+        yield Finding(
+            area="published",
+            what="file",
+            value=str(path),
+            verdict="look",
+            remedy="nothing was published yet: run `tokenmill build`",
+        )
+        return
+    published_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    yield Finding(
+        area="published",
+        what="published at",
+        value=published_at,
+        verdict="look" if now - published_at > UNPUBLISHED else "ok",
+        remedy="is `tokenmill serve` running?" if now - published_at > UNPUBLISHED else None,
+    )
+    connection = warehouse.connect(path, settings, read_only=True)
+    try:
+        hours = connection.execute("select min(hour_at), max(hour_at) from marts.hourly_economics").fetchall()[0]
+        yield Finding(area="published", what="first hour", value=hours[0])
+        yield Finding(area="published", what="last hour", value=hours[1])
+        yield from _nodes(connection, now)
+    finally:
+        connection.close()
+
+
+def look_at_broker(settings: PipelineSettings, kafka: KafkaSettings) -> Iterator[Finding]:
+    """Say how many messages wait at the broker, or why it cannot be asked."""
+    from tokenmill_pipeline.lag import lag_messages  # noqa: PLC0415 - only where the broker is asked
+
+    try:
+        lags = lag_messages(settings.landing_dir, kafka)
+    except TokenmillError as error:
+        yield Finding(area="broker", what="lag", value=None, verdict="bad", remedy=str(error))
+        return
+    for topic, count in lags.items():
+        yield Finding(area="broker", what=f"{topic} waiting messages", value=count)
+
+
+def _refused(settings: PipelineSettings, paths: list[Any]) -> Iterator[Finding]:
+    if not paths:
+        yield Finding(area="landing", what="refused messages", value=0)
+        return
+    connection = warehouse.connect(":memory:", settings)
+    try:
+        found = connection.execute(
+            "select reason, count(*) from read_parquet($paths) group by all order by count(*) desc, reason limit $most",
+            {"paths": [str(path) for path in paths], "most": REASONS_MAX},
+        ).fetchall()
+    finally:
+        connection.close()
+    for reason, count in found:
+        yield Finding(
+            area="landing",
+            what=f"refused messages: {reason}",
+            value=count,
+            verdict="look",
+            remedy="raw.rejected_messages in warehouse.duckdb has the payload and where it came from",
+        )
+
+
+def _warehouse_contents(connection: duckdb.DuckDBPyConnection, now: datetime) -> Iterator[Finding]:
+    for cause, count in _query(
+        connection, "select cause, count(distinct hour_at) from ops.dirty_hours group by all order by all"
+    ):
+        yield Finding(area="warehouse", what=f"hours to build: {cause}", value=count)
+    for hour_at, provider, check, detail in _query(
+        connection,
+        "select hour_at, provider, check_name, detail from hourly.withheld where resolved_at is null "
+        "order by all limit 20",
+    ):
+        yield Finding(
+            area="warehouse",
+            what=f"withheld: {provider} {hour_at:%Y-%m-%d %H:%M}",
+            value=f"{check}: {detail}",
+            verdict="bad",
+            remedy="a sum does not close; the previous revision stays published",
+        )
+    for reason, count, billed in _query(
+        connection,
+        "select reason, count(*), sum(billed_cost) from billing.rejected_rows group by all order by 2 desc, 1 limit 20",
+    ):
+        yield Finding(
+            area="billing",
+            what=f"refused rows: {reason}",
+            value=f"{count} rows, billed {billed if billed is not None else 'unknown'}",
+            verdict="look",
+            remedy="billing.rejected_rows has each with its detail",
+        )
+    yield from _deliveries(connection, now)
+
+
+def _deliveries(connection: duckdb.DuckDBPyConnection, now: datetime) -> Iterator[Finding]:
+    for provider, account, until in _query(
+        connection,
+        "select provider, account, max(data_until_at) from billing.deliveries where superseded_at is null "
+        "group by all order by all",
+    ):
+        age = None if until is None else now.replace(tzinfo=None) - until
+        is_old = age is not None and age > timedelta(days=3)
+        yield Finding(
+            area="billing",
+            what=f"{provider} {account}: data until",
+            value=until,
+            verdict="look" if is_old else "ok",
+            remedy="no newer delivery for three days" if is_old else None,
+        )
+
+
+def _nodes(connection: duckdb.DuckDBPyConnection, now: datetime) -> Iterator[Finding]:
+    for node, last_seen_at, is_confirmed in _query(
+        connection,
+        "select node, max(last_seen_at), bool_or(is_confirmed) from fleet.node_intervals group by all order by all",
+    ):
+        silent = now.replace(tzinfo=None) - last_seen_at
+        if silent > SILENT:
+            yield Finding(
+                area="fleet",
+                what=f"{node}: last seen at",
+                value=last_seen_at,
+                verdict="look",
+                remedy="is its agent running, and can it reach Kafka?",
+            )
+        if not is_confirmed:
+            yield Finding(
+                area="fleet",
+                what=f"{node}: confirmed",
+                value=False,
+                verdict="look",
+                remedy=f"`tokenmill fleet confirm {node}` lets it into the marts",
+            )
+
+
+def _query(connection: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, ...]]:
+    try:
+        return connection.execute(query).fetchall()
+    except duckdb.CatalogException:
+        # An older warehouse lacks the relation until its next build.
+        return []

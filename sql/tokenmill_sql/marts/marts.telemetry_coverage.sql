@@ -1,0 +1,3 @@
+-- One row per hour and node: what was seen of it, what was missing and why.
+select *
+from work_node_coverage
