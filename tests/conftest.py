@@ -1,9 +1,7 @@
 """Fixtures that many tests share: a real Apache Kafka, and topics of a test's own on it."""
 
-import gc
 import os
 import uuid
-import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -52,15 +50,6 @@ def kafka_settings(kafka: KafkaBroker) -> KafkaSettings:
     )
     create_topics(settings, TopicSettings(partitions=3, timeout_seconds=30.0))
     return settings
-
-
-@pytest.fixture
-def kafka_client_leaks() -> Iterator[None]:
-    """Collect, without blame for a later test, the sockets that kafka-python leaves open when it cannot connect."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 @pytest.hookimpl(trylast=True)

@@ -18,7 +18,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
 from kafka import KafkaProducer
 
 from tokenmill_agent.records import DELIVERY_HEADER
@@ -27,12 +26,6 @@ from tokenmill_pipeline.kafka_client import answers
 POM: Final = Path(__file__).parent.parent / "infra" / "kafka" / "pom.xml"
 USERS: Final = {"admin": "admin-word", "guest": "guest-word"}
 REMEDY: Final = "install Java 17 or newer and Maven, or set TOKENMILL_TEST_KAFKA=host:port to a broker that runs"
-
-LEAKY_CLIENT: Final = [
-    pytest.mark.usefixtures("kafka_client_leaks"),
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
-]
-"""Marks of tests in which kafka-python cannot connect: it leaves the sockets of such attempts open."""
 
 _JAVA_OPTIONS: Final = (
     *("-Xms128m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),

@@ -144,7 +144,7 @@ class ScriptedNode:
             name=self.gpu_name,
             architecture=9,
             compute_capability="9.0",
-            pci_device_id="0x233510de",
+            pci_device_id="2335",
             pci_subsystem_id=None,
             memory_total_bytes=141 << 30,
             power_limit_milliwatts=self.power_limit_milliwatts,

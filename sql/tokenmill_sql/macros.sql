@@ -77,6 +77,18 @@ create or replace macro share_before(amount, part, whole) as
     end;
 create or replace macro share_of(amount, part, part_until, whole) as
     share_before(amount, part_until, whole) - share_before(amount, part_until - part, whole);
+-- Where the time that a charge is for ends. A row that is still open has only run up to where the delivery's data end;
+-- what was bought covers all of its time.
+create or replace macro charged_until_us(category, start_at, end_at, data_until_at) as
+    greatest(
+        epoch_us(
+            case
+                when category <> 'Purchase' and data_until_at > start_at then least(data_until_at, end_at)
+                else end_at
+            end
+        ),
+        epoch_us(start_at) + 1
+    );
 -- How many hours one unit of a billed quantity is; NULL where the unit is no time of a machine or a GPU.
 create or replace macro hours_per_unit(unit) as
     case

@@ -48,7 +48,7 @@ def test_every_hour_in_which_the_node_was_seen_is_marked(connection: duckdb.Duck
 
 def test_a_node_that_was_never_seen_is_refused(connection: duckdb.DuckDBPyConnection) -> None:
     """A typing error names the nearest node, and nothing of the list is confirmed."""
-    with pytest.raises(UsageError, match='no node \'n9\' was ever seen, did you mean "n'):
+    with pytest.raises(UsageError, match="no node 'n9' was ever seen, did you mean \"n"):
         confirm(connection, ["n1", "n9"], now=NOW)
 
     assert [(0,)] == connection.execute("select count(*) from fleet.node_intervals where is_confirmed").fetchall()

@@ -119,8 +119,6 @@ def test_a_partition_that_does_not_exist_is_wrong_usage(kafka_settings: KafkaSet
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("kafka_client_leaks")
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_a_broker_that_is_killed_and_comes_back_is_waited_for(
     own_kafka: KafkaBroker, kafka_settings: KafkaSettings, tmp_path: Path
 ) -> None:
@@ -136,8 +134,6 @@ def test_a_broker_that_is_killed_and_comes_back_is_waited_for(
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("kafka_client_leaks")
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_a_broker_that_falls_silent_ends_reading_once_with_what_came(
     own_kafka: KafkaBroker, kafka_settings: KafkaSettings, tmp_path: Path
 ) -> None:

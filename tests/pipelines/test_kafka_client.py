@@ -4,15 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.kafka_broker import LEAKY_CLIENT, USERS, KafkaBroker
+from tests.kafka_broker import USERS, KafkaBroker
 from tokenmill_agent.errors import TokenmillError, UsageError
 from tokenmill_agent.settings import KafkaSettings
 from tokenmill_pipeline.ingest import ingest_once
 from tokenmill_pipeline.ingest_settings import IngestSettings
 from tokenmill_pipeline.kafka_client import answers, explained, open_admin
 from tokenmill_pipeline.topics import TopicSettings, create_topics
-
-pytestmark = LEAKY_CLIENT
 
 NOWHERE = KafkaSettings(bootstrap_servers=("127.0.0.1:1",))
 

@@ -75,7 +75,7 @@ def _device(uuid: str) -> Device:
         name=GPU_NAME,
         architecture=9,
         compute_capability="9.0",
-        pci_device_id="233010DE",
+        pci_device_id="2330",
         pci_subsystem_id="16C110DE",
         memory_total_bytes=MEMORY_BYTES,
         power_limit_milliwatts=700_000,

@@ -189,7 +189,6 @@ class TestEpochs:
         assert 3590 * MILLIJOULES_PER_SECOND == found["e"]
         assert "implausible_power" in found["reasons"]
 
-
     @pytest.mark.parametrize(("gain", "expected"), [(1.0, False), (1.04, False), (1.06, True), (0.9, True)])
     def test_meters_that_part_are_named(self, tmp_path: Path, gain: float, expected: bool) -> None:
         """A counter that is more than 5 % away from the integral of the same board says so, and stays the figure."""

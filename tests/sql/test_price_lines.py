@@ -59,6 +59,17 @@ def test_an_open_row_runs_only_to_where_the_data_end(priced: Priced) -> None:
     assert [(H0, Decimal(2))] == lines
 
 
+def test_what_was_bought_covers_its_whole_time(priced: Priced) -> None:
+    """A purchase for a day is spread over that day, however far the delivery's data go."""
+    priced.delivery(data_until_at=DAY + timedelta(hours=12))
+    day: dict[str, Any] = {"charge_period_start_at": DAY, "charge_period_end_at": DAY + timedelta(days=1)}
+    priced.charge("24", charge_category="Purchase", **day)
+    report = priced.price(H0, DAY + timedelta(hours=20))
+
+    lines = priced.rows("select numerator_cost from hourly.charge_lines where not is_estimate")
+    assert ([(Decimal(1),), (Decimal(1),)], ()) == (lines, report.withheld)
+
+
 def test_a_superseded_delivery_does_not_count(priced: Priced) -> None:
     """Of two deliveries of one period only the current one is money."""
     priced.delivery(delivery_id="old", superseded_at=H0)

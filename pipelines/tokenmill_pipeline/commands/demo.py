@@ -1,5 +1,6 @@
 """`tokenmill demo`: the whole way of the data on one machine, with invented nodes."""
 
+import signal
 from pathlib import Path
 from typing import Final
 
@@ -24,5 +25,7 @@ def run(call: Call) -> int:
     """Run the demo in a directory of its own."""
     from tokenmill_pipeline.demo.run import run_demo
 
+    # A demo that is told to end takes its processes with it, as with Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     run_demo(call.data_dir or DEFAULT_DIR, call.output, with_flows=not call.arguments.no_flows)
     return 0

@@ -6,7 +6,8 @@ from tokenmill_pipeline.commands.base import Call, Commands, add_command, add_gr
 
 DESCRIPTION = """\
 Creates the topics of [kafka] gpu_power_topic and token_counters_topic where they are missing. Topics that exist
-are left as they are; what differs from what was asked for is said. Messages carry the time at which the broker appended them.
+are left as they are; what differs from what was asked for is said. Messages carry the time at which the broker
+appended them.
 """
 
 

@@ -1,6 +1,8 @@
 """Prints what the demo made: both tables, the reconciliation, the coverage, and queries to try."""
 
 import contextlib
+import shutil
+import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -83,10 +85,18 @@ def headline(settings: PipelineSettings) -> dict[str, Any]:
 
 
 def advice(data_dir: Path, published: Path) -> Iterator[str]:
-    """Yield where the file is and what to ask it."""
-    yield f"All of this is simulated. The tables are in {published}; ask them:"
+    """Yield where the file is and what to ask it, as it can be typed here."""
+    installed = Path(sys.executable).with_name("tokenmill")
+    command = "tokenmill" if shutil.which("tokenmill") == str(installed) else str(_near(installed))
+    yield f"All of this is simulated. The tables are in {_near(published)}; ask them:"
     for query in QUERIES:
-        yield f'  tokenmill --data-dir {data_dir} sql "{" ".join(query.split())}"'
+        yield f'  {command} --data-dir {_near(data_dir)} sql "{" ".join(query.split())}"'
+
+
+def _near(path: Path) -> Path:
+    """Return a path as seen from here, where it lies below."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 @contextlib.contextmanager

@@ -5,15 +5,7 @@ with charges as (
         c.billing_currency,
         case d.numerator when 'effective' then c.effective_cost else c.billed_cost end::double as amount,
         epoch_us(c.charge_period_start_at) as from_us,
-        epoch_us(
-            greatest(
-                case
-                    when d.data_until_at > c.charge_period_start_at then least(d.data_until_at, c.charge_period_end_at)
-                    else c.charge_period_end_at
-                end,
-                c.charge_period_start_at + interval 1 microsecond
-            )
-        ) as until_us
+        charged_until_us(c.charge_category, c.charge_period_start_at, c.charge_period_end_at, d.data_until_at) as until_us
     from billing.charges as c
     inner join billing.deliveries as d on c.delivery_id = d.delivery_id
     where

@@ -28,17 +28,7 @@ with charges as (
             else 'usage'
         end as line,
         epoch_us(c.charge_period_start_at) as from_us,
-        -- A row that is still open has only run up to where the delivery's data end; what was bought covers all of its time.
-        greatest(
-            epoch_us(
-                case
-                    when c.charge_category <> 'Purchase' and d.data_until_at > c.charge_period_start_at
-                        then least(d.data_until_at, c.charge_period_end_at)
-                    else c.charge_period_end_at
-                end
-            ),
-            epoch_us(c.charge_period_start_at) + 1
-        ) as until_us,
+        charged_until_us(c.charge_category, c.charge_period_start_at, c.charge_period_end_at, d.data_until_at) as until_us,
         money_trillionths(case d.numerator when 'effective' then c.effective_cost else c.billed_cost end) as numerator_amount,
         -- The list price of a purchase and that of the usage it covers are the same money twice.
         case when c.charge_category <> 'Purchase' then money_trillionths(c.list_cost) end as list_amount,

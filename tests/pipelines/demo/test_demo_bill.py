@@ -57,7 +57,7 @@ def test_the_bill_loads_without_a_refusal_and_to_the_cent(plan: Plan) -> None:
 
     assert [0, 0, 0] == [report.rows_set_aside for report in reports]
     assert Decimal(4) * (NODE_COST_PER_HOUR + STORAGE_COST_PER_HOUR) == sum(
-        report.totals["effective_cost"] for report in reports if report.kind == "bill"
+        report.totals["USD"]["effective_cost"] for report in reports if report.kind == "bill"
     )
 
 

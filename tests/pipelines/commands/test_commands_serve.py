@@ -1,0 +1,30 @@
+"""`tokenmill serve`: what is wrong before anything is started, and what its children are told."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from tokenmill_pipeline.cli import main
+from tokenmill_pipeline.commands.serve import child_environment
+
+
+def test_a_port_that_is_taken_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The port is tried before the server is started on it."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        code = main(["--data-dir", str(tmp_path), "serve", "--local-server", "--port", port])
+
+    assert 2 == code
+    assert f"port {port} of 127.0.0.1 cannot be had" in capsys.readouterr().err
+
+
+def test_children_get_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child finds the same data and configuration, whatever its directory is."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TOKENMILL_CONFIG", raising=False)
+
+    assert {"TOKENMILL_PIPELINE_DATA_DIR": "/data", "TOKENMILL_CONFIG": str(tmp_path / "t.toml")} == child_environment(
+        Path("/data"), Path("t.toml")
+    )
+    assert {"TOKENMILL_PIPELINE_DATA_DIR": "/data"} == child_environment(Path("/data"), None)
