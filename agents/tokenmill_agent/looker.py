@@ -138,7 +138,10 @@ class Looker:
 
 
 class PlacementLog:
-    """The sightings that a message carries: the latest, and on a change the last before and the first after it."""
+    """The sightings that a message carries: the latest, and on a change the last before and the first after it.
+
+    The first look of a run is a change too: from it on the GPUs are known to be held.
+    """
 
     def __init__(self) -> None:
         """Know of no sighting."""
@@ -152,7 +155,7 @@ class PlacementLog:
         if same and not self._first_after_change:
             self._sightings[-1] = sighting
             return
-        self._first_after_change = bool(self._sightings) and not same
+        self._first_after_change = not same
         self._sightings.append(sighting)
 
     def take(self) -> list[Placement]:

@@ -46,6 +46,6 @@ class IngestSettings:
     removal_grace_seconds: float = 300.0
     maintenance_interval_seconds: float = 15.0
     compact_slices: int = 16
-    merged_rows_max: int = 4_000_000
+    merged_rows_max: int = 2_000_000
     memory_limit_megabytes: int = 1024
     limits: Limits = Limits()

@@ -103,7 +103,7 @@ class SliceManifest:
         """Return the spans of sample times per node; read on each call, for there are many and few readers want them.
 
         Raises:
-            FileNotFoundError: the directory is gone, for the caller did not stay inside `reading`.
+            TokenmillError: the directory is gone, for the caller did not stay inside `reading`.
         """
         path = self.path / "slice.json"
         return _load(path, StoredNodes).nodes
@@ -279,18 +279,15 @@ def read_catalogue(landing_dir: Path) -> Catalogue:
     Raises:
         TokenmillError: it cannot be read, or a newer version wrote it.
     """
-    try:
-        return _load(landing_dir / "heads.json", Catalogue)
-    except FileNotFoundError:
-        return Catalogue()
+    path = landing_dir / "heads.json"
+    return _load(path, Catalogue) if path.exists() else Catalogue()
 
 
 def read_manifest(path: Path) -> SliceManifest:
     """Return what `slice.json` of a directory says.
 
     Raises:
-        FileNotFoundError: the directory is gone.
-        TokenmillError: it cannot be read, or a newer version wrote it.
+        TokenmillError: it is gone or cannot be read, or a newer version wrote it.
     """
     return _read_manifest(str(path))
 
@@ -331,10 +328,8 @@ def _load(path: Path, shape: type[T]) -> T:
                 f"{path} has format version {version}, this tokenmill knows {FORMAT_VERSION}: update tokenmill"
             )
         return msgspec.json.decode(content, type=shape)
-    except FileNotFoundError:
-        raise
     except OSError as error:
-        raise TokenmillError(f"cannot read {path}: {error.strerror}; check the rights of its folder") from error
+        raise TokenmillError(f"cannot read {path}: {error.strerror}; check the landing's folder") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise TokenmillError(f"{path} is damaged: {error}; restore the landing from a copy") from error
 

@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Final, Literal
 
 ROOT: Final = Path(__file__).parent
-STAGES: Final = ("fleet", "measure", "attribute", "price", "marts")
+STAGES: Final = (
+    "billing", "fleet", "links", "batch", "measure", "attribute", "price", "revise", "states", "marts",
+)  # fmt: skip
+"""Every folder of models, in the order in which a build passes through them."""
 Kind = Literal["temporary", "table", "view"]
 
 _COMMENT: Final = re.compile(r"--[^\n]*")

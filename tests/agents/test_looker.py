@@ -152,11 +152,12 @@ class TestPlacementLog:
         assert [1] == [row.observed_at_us for row in log.take()]
 
     def test_sightings_of_the_same_are_one(self) -> None:
-        """Only the newest is kept, labels and all."""
+        """Only the first of the run, from which on the holder is known, and the newest are kept."""
         log = PlacementLog()
         for at_us in range(1, 100):
             log.add([placement(observed_at_us=at_us)])
 
+        assert [1, 99] == [row.observed_at_us for row in log.take()]
         assert [99] == [row.observed_at_us for row in log.take()]
 
     def test_a_change_shows_its_last_before_and_first_after(self) -> None:
@@ -167,7 +168,9 @@ class TestPlacementLog:
         for at_us in (4, 5, 6):
             log.add([placement("new", observed_at_us=at_us)])
 
-        assert [("old", 3), ("new", 4), ("new", 6)] == [(row.replica, row.observed_at_us) for row in log.take()]
+        assert [("old", 1), ("old", 3), ("new", 4), ("new", 6)] == [
+            (row.replica, row.observed_at_us) for row in log.take()
+        ]
 
     def test_a_change_after_a_message_shows_the_last_that_was_sent(self) -> None:
         """A second sending of a sighting says the same and changes nothing."""

@@ -119,6 +119,7 @@ def _measure(folder: Path) -> tuple[float, int]:
         warehouse.set_variables(connection, {"hours_from_us": HOUR_US, "hours_to_us": HOUR_US + 3_600_000_000})
         started = time.perf_counter()
         with warehouse.transaction(connection):
+            warehouse.run_stage(connection, "batch")
             warehouse.run_stage(connection, "measure")
         seconds = time.perf_counter() - started
         rows = connection.execute("select sum(sample_count)::bigint from measured.gpu_energy").fetchall()[0][0]

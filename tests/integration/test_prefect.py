@@ -105,9 +105,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
                 process.kill()
 
 
-def test_deployments_load_the_bill_and_build_the_tables(served: Served) -> None:
+@pytest.fixture(scope="module")
+def states(served: Served) -> list[str]:
+    """Return how one run of each deployment ended, the bill's first."""
+    return [run_deployment(served.url, name, parameters={}, timeout_seconds=PATIENCE_SECONDS) for name in DEPLOYMENTS]
+
+
+def test_deployments_load_the_bill_and_build_the_tables(served: Served, states: list[str]) -> None:
     """One run of each deployment makes the published file, with the bill's own dollars in it."""
-    states = [run_deployment(served.url, name, parameters={}, timeout_seconds=PATIENCE_SECONDS) for name in DEPLOYMENTS]
     with duckdb.connect(str(served.plan.data_dir / "analytics.duckdb"), read_only=True) as connection:
         hours = connection.execute("select count(distinct hour_at) from marts.hourly_cost_per_token").fetchall()
         money = connection.execute(
@@ -120,9 +125,9 @@ def test_deployments_load_the_bill_and_build_the_tables(served: Served) -> None:
     assert [(HOURS * (20.88 + 0.64),)] == money
 
 
+@pytest.mark.usefixtures("states")
 def test_a_run_of_the_same_hours_changes_nothing(served: Served) -> None:
     """Hours built again, by parameters of the deployment, get no new revision."""
-    run_deployment(served.url, DEPLOYMENTS[1], parameters={}, timeout_seconds=PATIENCE_SECONDS)
     state = run_deployment(
         served.url,
         DEPLOYMENTS[1],
@@ -150,9 +155,9 @@ def test_silent_runs_are_crashed_by_an_automation(served: Served) -> None:
     assert 1 == names.count("tokenmill-crash-zombies")
 
 
+@pytest.mark.usefixtures("states")
 def test_an_artifact_says_what_the_build_did(served: Served) -> None:
     """The report of a build stands beside its run."""
-    run_deployment(served.url, DEPLOYMENTS[1], parameters={}, timeout_seconds=PATIENCE_SECONDS)
     found = ask(served.url, "/artifacts/latest/filter", {"artifacts": {"key": {"any_": ["tokenmill-build"]}}})
 
     assert "hours_priced" in found[0]["data"]

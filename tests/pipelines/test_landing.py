@@ -137,6 +137,15 @@ def test_a_catalogue_that_cannot_be_read_is_named(tmp_path: Path, content: str, 
     assert str(tmp_path / "heads.json") in str(caught.value)
 
 
+def test_a_slice_that_lost_its_manifest_is_named(tmp_path: Path) -> None:
+    """A landing that somebody tidied by hand stops in one clear line, with the path."""
+    manifest = land(tmp_path, [gpu_power()])
+    (manifest.path / "slice.json").rename(tmp_path / "elsewhere.json")
+
+    with pytest.raises(TokenmillError, match=r"cannot read .*slice\.json: No such file"):
+        _ = manifest.nodes
+
+
 def test_an_hour_starts_at_its_first_microsecond() -> None:
     """Times round down to the hour."""
     assert [START_US, START_US, START_US + HOUR_US] == [

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.scripted import SECOND_US, ScriptedNode, ScriptedWarehouse, at, rows, server
+from tokenmill_pipeline.config import BuildSettings
 
 WATTS = 400
 MINUTE = 60
@@ -74,6 +75,16 @@ class TestPlacement:
 
         assert (1790, 1810) == (found["d1"]["seconds"], found["d2"]["seconds"])
         assert (1790 * WATTS, 1810 * WATTS) == (found["d1"]["joules"], found["d2"]["joules"])
+
+    def test_handover_is_seen_in_every_batch(self, tmp_path: Path) -> None:
+        """Hours that are built in several batches each see their own changes of holder."""
+        node, warehouse = ScriptedNode(), ScriptedWarehouse(tmp_path, build=BuildSettings(hours_per_batch=1))
+        watch(node, -10, 1790, {0: "d1"})
+        watch(node, 1800, 3 * 3600 + 100, {0: "d2"}, process_started_at_us=at(1790))
+        warehouse.land(node.sent)
+        found = use(warehouse, 3 * 3600 + 300)
+
+        assert {"d1": 1790, "d2": 1810} == {holder: row["seconds"] for holder, row in found.items()}
 
     def test_time_before_a_process_starts_is_idle(self, tmp_path: Path) -> None:
         """From the last sighting of one process to the start of the next the GPU is idle; loading is the loader's."""

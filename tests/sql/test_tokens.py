@@ -66,6 +66,15 @@ class TestLives:
 
         assert {0: (900, 90)} == tokens_by_hour(warehouse)
 
+    def test_process_that_ran_long_before_its_first_look_keeps_its_tokens(self, tmp_path: Path) -> None:
+        """What a new process counted in slots before anybody saw it is in the hours in which it ran."""
+        node, warehouse = ScriptedNode(), ScriptedWarehouse(tmp_path)
+        place(node, 0)
+        node.token_rows([server(started_at_us=at(3000))], [look(4200, 1200), look(4210, 1210)])
+        warehouse.land(node.sent)
+
+        assert {0: (600, 60), 1: (610, 61)} == tokens_by_hour(warehouse)
+
     def test_restart_adds_the_new_value(self, tmp_path: Path) -> None:
         """After a kill the new process counts from zero, and nothing is invented for what died with the old one."""
         node, warehouse = ScriptedNode(), ScriptedWarehouse(tmp_path)

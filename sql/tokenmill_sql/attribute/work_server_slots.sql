@@ -11,6 +11,17 @@ with described as (
     from work_token_slots as t
     inner join measured.token_series as s on t.series_key = s.series_key
     where hour_of(t.slot_from_us) in (select hour_at from work_hours)
+),
+
+-- What a process counted before anybody saw it is described by the first sighting.
+descriptions as (
+    select
+        * exclude (valid_from_at),
+        case
+            when row_number() over (partition by server_id, node order by valid_from_at) > 1 then valid_from_at
+            else timestamp '1970-01-01'
+        end as valid_from_at
+    from fleet.server_intervals
 )
 
 select
@@ -49,6 +60,6 @@ select
     d.set_aside_tokens,
     d.reasons
 from described as d
-asof inner join fleet.server_intervals as i
+asof inner join descriptions as i
     on d.server_id = i.server_id and d.node = i.node and d.slot_ends_at >= i.valid_from_at
 left join work_node_hours as n on d.node = n.node and d.hour_at = n.hour_at

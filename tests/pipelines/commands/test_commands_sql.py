@@ -1,6 +1,7 @@
 """`tokenmill sql` on published tables."""
 
 import io
+import json
 import sys
 
 import pytest
@@ -8,7 +9,6 @@ import pytest
 import tokenmill_sql
 from tests.pipelines.commands.conftest import HOURS, Terminal, Tokenmill
 from tokenmill_pipeline.cli import main
-from tokenmill_pipeline.demo.plan import Plan
 
 COUNT = "select count(distinct hour_at) as hours from marts.hourly_cost_per_token"
 
@@ -69,19 +69,24 @@ def test_a_terminal_is_asked_until_it_ends(
     assert "error: Parser Error" in printed.err
 
 
-def test_the_graph_has_every_model_after_what_it_reads(tokenmill: Tokenmill, plan: Plan) -> None:
-    """`--graph` prints the models in the order in which they run."""
-    del plan
-    rows = tokenmill("sql", "--graph")
-    names = [row["relation"] for row in rows]
-    places = {name: place for place, name in enumerate(names)}
-    stored = {table.relation for table in tokenmill_sql.tables()}
+def test_the_graph_has_every_model_after_what_it_reads(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--graph` prints the models of each stage in the order in which they run."""
+    assert 0 == main(["--json", "sql", "--graph"])
+    rows = json.loads(capsys.readouterr().out)
+    places = {(row["stage"], row["relation"]): place for place, row in enumerate(rows)}
     late = [
         (row["relation"], read)
-        for row in rows
+        for place, row in enumerate(rows)
         for read in row["reads"]
-        if read in places and read not in stored and places[read] > places[row["relation"]]
+        if places.get((row["stage"], read), -1) > place
     ]
 
-    assert sum(len(tokenmill_sql.models(stage)) for stage in tokenmill_sql.STAGES) == len(rows)
     assert [] == late
+
+
+def test_the_graph_leaves_out_no_folder_of_models() -> None:
+    """A new folder of SQL appears in the graph."""
+    other = {"tables", "checks", "analyses"}
+    folders = {path.parent.name for path in tokenmill_sql.ROOT.glob("*/*.sql")} - other
+
+    assert folders == set(tokenmill_sql.STAGES)
