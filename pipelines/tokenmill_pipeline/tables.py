@@ -5,7 +5,7 @@ import dataclasses
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -50,7 +50,8 @@ class Output:
         elif self.form == "csv":
             self.rows(["field", "value"], list(fields.items()))
         else:
-            self._table(["", ""], [[name.replace("_", " "), value] for name, value in fields.items()], title)
+            lines = [[name.replace("_", " "), value] for name, value in _flat(fields)]
+            self._table(["", ""], lines, title)
 
     def say(self, line: str) -> None:
         """Print a sentence for a person; machines do not get it."""
@@ -167,3 +168,12 @@ def _rich_table(names: Sequence[str], rows: Sequence[Sequence[Any]], texts: Sequ
     for row in texts:
         table.add_row(*row)
     return table
+
+
+def _flat(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield fields by name, those of a report inside the report after its name."""
+    for name, value in fields.items():
+        if isinstance(value, Mapping) and value:
+            yield from ((f"{name} {inner}", part) for inner, part in _flat(value))
+        else:
+            yield name, value

@@ -83,4 +83,14 @@ def _moment(text: str) -> datetime:
 
 
 def _print(call: Call, report: "LoadReport") -> None:
-    call.output.report(report, title=str(report.path))
+    """Print all of the report for a machine, and for a person a line per delivery and the sums."""
+    from tokenmill_pipeline.billing import summary
+
+    if call.output.form != "table":
+        call.output.report(report)
+        return
+    if report.deliveries:
+        call.output.rows(summary.DELIVERY_NAMES, summary.delivery_rows(report), title=str(report.path))
+    call.output.report(summary.facts(report), title="" if report.deliveries else str(report.path))
+    for note in report.notes:
+        call.output.say(note)
