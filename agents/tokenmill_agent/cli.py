@@ -70,10 +70,10 @@ def _run(arguments: argparse.Namespace) -> int:
     finally:
         lost = sink.close(config.agent.max_close_seconds)
         stop_serving()
-    if lost:
-        _log.warning("%d messages were not delivered before the end%s", lost, _because(sink))
     if kept := getattr(sink, "spooled", 0):
         _log.warning("%d messages wait on disk for the next run%s", kept, _because(sink))
+    if lost:
+        raise TokenmillError(f"{lost} messages were not delivered before the end{_because(sink)}")
     return 0
 
 
@@ -226,7 +226,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _command(commands: Any, name: str, text: str, function: Any) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text.capitalize() + ".")
+    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
     command.set_defaults(command=function)
     add = command.add_argument
     add("--config", type=Path, metavar="FILE", help="configuration (default: ./tokenmill.toml, /etc/tokenmill/...)")

@@ -10,7 +10,7 @@ from tokenmill_agent.errors import UsageError
 from tokenmill_agent.placement.settings import PlacementSettings
 from tokenmill_agent.records import Identity
 from tokenmill_agent.servers.settings import ServerSettings
-from tokenmill_agent.settings import KafkaSettings, nearest, read_file, section
+from tokenmill_agent.settings import KafkaSettings, nearest, read_file, section, table
 
 GPU_SOURCES: Final = ("nvml", "none")
 SINKS: Final = ("kafka", "stdout")
@@ -132,7 +132,7 @@ def load(
     simulate = {key: value for key, value in flags.pop("simulate", {}).items() if value is not None}
     if simulate:
         # A flag for one key of the table leaves its other keys be.
-        in_file = tables.get("agent", {}).get("simulate")
+        in_file = table(tables, "agent").get("simulate")
         flags["simulate"] = {**in_file, **simulate} if isinstance(in_file, Mapping) else simulate
     return Config(
         agent=section(AgentSettings, "agent", tables, environ=environ, flags=flags),

@@ -9,6 +9,7 @@ are separated by commas.
 import dataclasses
 import difflib
 import os
+import re
 import tomllib
 import types
 import typing
@@ -22,6 +23,11 @@ T = TypeVar("T")
 
 TOP_TABLES: Final = ("kafka", "agent", "pipeline", "ingest", "fleet", "billing", "build", "serve")
 """Every table that a `tokenmill.toml` may hold, of either side."""
+
+_OTHER_VARIABLES: Final = frozenset({"TOKENMILL_KAFKA_SASL_PASSWORD"})
+# What Kubernetes sets in every pod beside a service whose name begins as a table's variables do.
+_SERVICE_LINK: Final = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
+_SERVICE_URL: Final = re.compile(r"(tcp|udp|sctp)://.*")
 
 DEFAULT_PATHS: Final = (Path("tokenmill.toml"), Path("/etc/tokenmill/tokenmill.toml"))
 
@@ -106,10 +112,12 @@ def section(
     """Return settings `cls` from the table `[name]`, the environment over it, `flags` that are not None over both.
 
     Raises:
-        UsageError: an unknown key, with the nearest known one, or a value of the wrong type.
+        UsageError: an unknown key or variable, with the nearest known one, or a value of the wrong type.
     """
-    values = dict(tables.get(name, {}))
+    values = dict(table(tables, name))
     hints = typing.get_type_hints(cls)
+    if name in TOP_TABLES:
+        _refuse_unknown_variables(name, hints, environ)
     for key, hint in hints.items():
         variable = f"TOKENMILL_{name}_{key}".upper()
         if variable in environ:
@@ -118,10 +126,37 @@ def section(
     return _build(cls, values, f"[{name}]")
 
 
+def table(tables: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return the table `[name]`, empty where there is none.
+
+    Raises:
+        UsageError: a value stands in its place.
+    """
+    found = tables.get(name, {})
+    if not isinstance(found, Mapping):
+        raise UsageError(f"[{name}]: expected a table, got {found!r}")
+    return found
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `, did you mean "x"?` for the known name that is nearest to `name`, or nothing."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f', did you mean "{close[0]}"?' if close else ""
+
+
+def _refuse_unknown_variables(name: str, keys: Iterable[str], environ: Mapping[str, str]) -> None:
+    prefix = f"TOKENMILL_{name}_".upper()
+    known = {f"{prefix}{key}".upper() for key in keys} | _OTHER_VARIABLES
+    for variable, value in environ.items():
+        if not variable.startswith(prefix) or variable in known or _is_service_link(variable, value):
+            continue
+        raise UsageError(f"{variable}: [{name}] has no such key for a variable{nearest(variable, known)}")
+
+
+def _is_service_link(variable: str, value: str) -> bool:
+    if _SERVICE_LINK.fullmatch(variable):
+        return True
+    return variable.endswith("_PORT") and _SERVICE_URL.fullmatch(value) is not None
 
 
 def _build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
@@ -145,6 +180,8 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         if not isinstance(value, list | tuple):
             raise UsageError(f"{where}: expected a list, got {value!r}")
         return tuple(_convert(item, arguments[0], f"{where}[{index}]") for index, item in enumerate(value))
+    if (origin is dict or dataclasses.is_dataclass(hint)) and not isinstance(value, (Mapping, origin or hint)):
+        raise UsageError(f"{where}: expected a table, got {value!r}")
     if origin is dict:
         return {str(key): _convert(item, arguments[1], f"{where}.{key}") for key, item in value.items()}
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):

@@ -185,6 +185,8 @@ def _note(connection: duckdb.DuckDBPyConnection, report: BuildReport) -> None:
 def _readable(error: duckdb.Error, settings: PipelineSettings) -> Exception:
     """Return what a person can mend as one line; a fault of the SQL itself stays as it is."""
     text = str(error).splitlines()[0]
+    if "parquet" in text.lower() or str(settings.landing_dir.resolve()) in text:
+        return TokenmillError(f"build stopped at the landing: {text}; restore {settings.landing_dir} from a copy")
     if isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException):
         return TokenmillError(
             f"build stopped at {settings.warehouse_path}: {text}; free disk or memory and run it again, nothing is lost"

@@ -9,7 +9,7 @@ from typing import Final
 from tokenmill_agent.errors import TokenmillError
 from tokenmill_pipeline.commands import billing, build, demo, doctor, fleet, ingest, serve, sql, topics
 from tokenmill_pipeline.commands.base import Call, common_flags
-from tokenmill_pipeline.tables import Output
+from tokenmill_pipeline.tables import Output, OutputError
 
 DESCRIPTION: Final = """\
 Hourly cost per token and tokens per megawatt of a real GPU fleet.
@@ -49,6 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     output = Output("json" if getattr(arguments, "json", False) else "table")
     try:
         return int(arguments.run(Call(arguments=arguments, output=output)))
+    except OutputError as error:
+        _drop_output()
+        return _fail(str(error), error.exit_code)
     except TokenmillError as error:
         return _fail(str(error), error.exit_code)
     except ModuleNotFoundError as error:
@@ -59,9 +62,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("interrupted", 1)
     except BrokenPipeError:
-        # Whoever read the output, `head` say, has gone; that is no failure, and the interpreter must not flush again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read the output, `head` say, has gone; that is no failure.
+        _drop_output()
         return 0
+
+
+def _drop_output() -> None:
+    """Send what is left in the buffer nowhere: the interpreter flushes it when it ends and must not fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, code: int) -> int:

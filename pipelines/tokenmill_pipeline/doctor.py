@@ -1,8 +1,10 @@
 """Looks at the landing, the warehouse, the published file and the broker, and says what is right and what is not."""
 
 import dataclasses
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import duckdb
@@ -19,6 +21,8 @@ SILENT: Final = timedelta(minutes=15)
 """A node that was silent for longer is worth a look."""
 UNPUBLISHED: Final = timedelta(hours=2)
 REASONS_MAX: Final = 20
+PARQUET_MARK: Final = b"PAR1"
+"""The bytes that every Parquet file starts and ends with."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +38,12 @@ class Finding:
 
 def examine(settings: PipelineSettings, kafka: KafkaSettings | None, *, now: datetime) -> list[Finding]:
     """Return every finding; `kafka` is asked for the lag where it is given."""
-    findings = [*look_at_landing(settings), *look_at_warehouse(settings, now), *look_at_published(settings, now)]
-    return findings if kafka is None else [*findings, *look_at_broker(settings, kafka)]
+    findings = [
+        *_as_findings("landing", look_at_landing(settings)),
+        *_as_findings("warehouse", look_at_warehouse(settings, now)),
+        *_as_findings("published", look_at_published(settings, now), "; run `tokenmill publish`"),
+    ]
+    return findings if kafka is None else [*findings, *_as_findings("broker", look_at_broker(settings, kafka))]
 
 
 def look_at_landing(settings: PipelineSettings) -> Iterator[Finding]:
@@ -57,14 +65,23 @@ def look_at_landing(settings: PipelineSettings) -> Iterator[Finding]:
         if manifests:
             newest = datetime.fromtimestamp(max(m.last_landed_at_us for m in manifests) / 1e6, UTC)
             yield Finding(area="landing", what="last landed at", value=newest)
-        yield from _refused(settings, landing.files_for(manifests, "rejected_messages"))
+        damaged = {path: problem for path in _live_files(manifests) if (problem := _damage(path))}
+        for path, problem in damaged.items():
+            yield Finding(
+                area="landing",
+                what=f"damaged file: {path}",
+                value=problem,
+                verdict="bad",
+                remedy="restore it from a copy",
+            )
+        rejected = landing.files_for(manifests, "rejected_messages")
+        yield from _refused(settings, [path for path in rejected if path not in damaged])
 
 
 def look_at_warehouse(settings: PipelineSettings, now: datetime) -> Iterator[Finding]:
     """Say who writes it, what waits to be built, what is withheld, and which billing rows were refused."""
-    with hold(settings.lock_path, wait=False) as is_free:
-        holder = "" if is_free else settings.lock_path.read_text(encoding="utf-8").strip()
-    yield Finding(area="warehouse", what="writer lock", value="free" if is_free else f"held by process {holder}")
+    holder = _writer(settings)
+    yield Finding(area="warehouse", what="writer lock", value="free" if holder is None else f"held by process {holder}")
     if not settings.warehouse_path.exists():
         yield Finding(
             area="warehouse",
@@ -76,10 +93,8 @@ def look_at_warehouse(settings: PipelineSettings, now: datetime) -> Iterator[Fin
         return
     try:
         connection = warehouse.connect(settings.warehouse_path, settings, read_only=True)
-    except TokenmillError:
-        yield Finding(
-            area="warehouse", what="contents", value=None, verdict="look", remedy="it is being written; ask later"
-        )
+    except TokenmillError as error:
+        yield _unopened(error, is_written=holder is not None or _writer(settings) is not None)
         return
     try:
         yield from _warehouse_contents(connection, now)
@@ -130,7 +145,52 @@ def look_at_broker(settings: PipelineSettings, kafka: KafkaSettings) -> Iterator
         yield Finding(area="broker", what=f"{topic} waiting messages", value=count)
 
 
-def _refused(settings: PipelineSettings, paths: list[Any]) -> Iterator[Finding]:
+def _as_findings(area: str, findings: Iterable[Finding], remedy: str = "") -> Iterator[Finding]:
+    """Yield what was found up to the failure, and the failure as a finding, so that the other areas are looked at."""
+    try:
+        yield from findings
+    except (TokenmillError, duckdb.Error, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        yield Finding(area=area, what="cannot be read", value=None, verdict="bad", remedy=f"{reason}{remedy}")
+
+
+def _live_files(manifests: Iterable[landing.SliceManifest]) -> Iterator[Path]:
+    for manifest in manifests:
+        yield from (manifest.path / f"{table}.parquet" for table in manifest.rows)
+
+
+def _damage(path: Path) -> str | None:
+    """Return why a file cannot be whole Parquet, told by its first and last bytes alone."""
+    size = len(PARQUET_MARK)
+    try:
+        with path.open("rb") as handle:
+            starts = handle.read(size) == PARQUET_MARK
+            handle.seek(max(handle.seek(0, os.SEEK_END) - size, size))
+            ends = handle.read(size) == PARQUET_MARK
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return None if starts and ends else f"does not {'end' if starts else 'start'} with PAR1"
+
+
+def _writer(settings: PipelineSettings) -> str | None:
+    """Return the process that holds the writer lock, None where it is free."""
+    with hold(settings.lock_path, wait=False) as is_free:
+        return None if is_free else settings.lock_path.read_text(encoding="utf-8").strip()
+
+
+def _unopened(error: TokenmillError, *, is_written: bool) -> Finding:
+    verdict: Verdict
+    if is_written:
+        verdict, remedy = "look", "it is being written; ask later"
+    elif "Could not set lock" in str(error):
+        # A program that takes no writer lock, DuckDB's own shell say, has it open.
+        verdict, remedy = "look", str(error)
+    else:
+        verdict, remedy = "bad", str(error)
+    return Finding(area="warehouse", what="contents", value=None, verdict=verdict, remedy=remedy)
+
+
+def _refused(settings: PipelineSettings, paths: list[Path]) -> Iterator[Finding]:
     if not paths:
         yield Finding(area="landing", what="refused messages", value=0)
         return

@@ -1,8 +1,11 @@
 """Prints rows and reports: as a table for a person, as JSON or CSV for a machine."""
 
+import contextlib
 import csv
 import dataclasses
+import errno
 import json
+import math
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +14,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, Literal, TextIO
 
+from tokenmill_agent.errors import TokenmillError
+
 Form = Literal["table", "json", "csv"]
 
 NOTHING: Final = "-"
@@ -18,6 +23,10 @@ NOTHING: Final = "-"
 PIPE_WIDTH: Final = 10_000
 READABLE_WIDTH: Final = 120
 HEAD_WIDTH: Final = 14
+
+
+class OutputError(TokenmillError):
+    """The output cannot be written: its disk is full, or its device is broken."""
 
 
 class Output:
@@ -32,7 +41,11 @@ class Output:
         self._stream = stream or sys.stdout
 
     def rows(self, names: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str = "") -> None:
-        """Print rows under their column names."""
+        """Print rows under their column names; raises OutputError."""
+        with self._writing():
+            self._rows(names, rows, title)
+
+    def _rows(self, names: Sequence[str], rows: Sequence[Sequence[Any]], title: str) -> None:
         if self.form == "json":
             self._json([dict(zip(names, map(plain, row), strict=True)) for row in rows])
         elif self.form == "csv":
@@ -43,29 +56,46 @@ class Output:
             self._table(names, rows, title)
 
     def report(self, report: Any, *, title: str = "") -> None:
-        """Print the fields of a dataclass, or of a mapping, one a line."""
+        """Print the fields of a dataclass, or of a mapping, one a line; raises OutputError."""
+        with self._writing():
+            self._report(report, title)
+
+    def _report(self, report: Any, title: str) -> None:
         fields = dataclasses.asdict(report) if dataclasses.is_dataclass(report) else dict(report)  # type: ignore[arg-type]
         if self.form == "json":
             self._json({name: plain(value) for name, value in fields.items()})
         elif self.form == "csv":
-            self.rows(["field", "value"], list(fields.items()))
+            self._rows(["field", "value"], list(fields.items()), title)
         else:
             lines = [[name.replace("_", " "), value] for name, value in _flat(fields)]
             self._table(["", ""], lines, title)
 
     def say(self, line: str) -> None:
-        """Print a sentence for a person; machines do not get it."""
+        """Print a sentence for a person; machines do not get it. Raises OutputError."""
         if self.form == "table":
-            print(line, file=self._stream, flush=True)
+            with self._writing():
+                print(line, file=self._stream)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Write all of it, for what stays in a buffer would fail where nobody can tell why."""
+        try:
+            yield
+            self._stream.flush()
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EIO):
+                raise
+            raise OutputError(f"cannot write the output: {error.strerror}") from error
 
     def _json(self, value: Any) -> None:
-        print(json.dumps(value, indent=2, ensure_ascii=False), file=self._stream, flush=True)
+        print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False), file=self._stream)
 
     def _table(self, names: Sequence[str], rows: Sequence[Sequence[Any]], title: str) -> None:
         from rich.console import Console
 
         at_terminal = self._stream.isatty()
-        console = Console(file=self._stream, width=None if at_terminal else PIPE_WIDTH, highlight=False, markup=False)
+        width = None if at_terminal else PIPE_WIDTH
+        console = Console(file=self._stream, width=width, highlight=False, markup=False, emoji=False)
         texts = [[readable(value) for value in row] for row in rows]
         room = console.width if at_terminal else READABLE_WIDTH
         heads = list(names) if _width(names, texts) <= room else _folded(names, texts)
@@ -85,13 +115,15 @@ class Output:
 
 
 def plain(value: Any) -> Any:  # noqa: PLR0911 - one line per kind of value
-    """Return a value as JSON has it: times in ISO 8601, decimals as numbers, missing as null."""
+    """Return a value as JSON has it: times in ISO 8601, decimals as numbers, missing and non-finite as null."""
     if isinstance(value, datetime):
         return value.isoformat(sep="T") + ("" if value.tzinfo else "Z")
     if isinstance(value, date | timedelta | Path):
         return str(value)
     if isinstance(value, Decimal):
-        return float(value)
+        return plain(float(value)) if value.is_finite() else None
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, dict):

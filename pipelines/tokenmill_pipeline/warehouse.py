@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import duckdb
 
@@ -24,11 +24,10 @@ def writer_lock(settings: PipelineSettings) -> Iterator[None]:
     """Hold the lock that makes this process the one writer; the kernel frees it however the process ends.
 
     Raises:
-        TokenmillError: another process kept it for longer than `lock_wait_seconds`.
+        TokenmillError: another process kept it for longer than `lock_wait_seconds`, or the directory cannot be written.
     """
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + settings.lock_wait_seconds
-    with settings.lock_path.open("a+", encoding="utf-8") as handle:
+    with _lock_file(settings) as handle:
         while not _try_lock(handle.fileno()):
             if time.monotonic() >= deadline:
                 holder = settings.lock_path.read_text(encoding="utf-8").strip() or "unknown"
@@ -42,6 +41,16 @@ def writer_lock(settings: PipelineSettings) -> Iterator[None]:
         handle.write(str(os.getpid()))
         handle.flush()
         yield
+
+
+def _lock_file(settings: PipelineSettings) -> TextIO:
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        return settings.lock_path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise TokenmillError(
+            f"cannot write in {settings.data_dir}: {error.strerror}; mend its rights or name another --data-dir"
+        ) from error
 
 
 def _try_lock(descriptor: int) -> bool:
@@ -86,7 +95,9 @@ def connect(path: Path | str, settings: PipelineSettings, *, read_only: bool = F
     try:
         connection = duckdb.connect(str(path), read_only=read_only, config=config)
     except duckdb.Error as error:
-        raise TokenmillError(f"cannot open {path}: {str(error).splitlines()[0]}") from error
+        raise TokenmillError(
+            f"cannot open {path}: {str(error).splitlines()[0]}; close what has it open, or restore it from a copy"
+        ) from error
     connection.execute("SET TimeZone = 'UTC'")
     return connection
 

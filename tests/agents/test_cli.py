@@ -157,6 +157,23 @@ class TestRun:
         assert 0 == done.returncode
         assert (message.samples.integrated_us[-1] or 0) > 900_000
 
+    def test_messages_lost_at_the_end_fail_it(self, tmp_path: Path, free_port: int) -> None:
+        """Without a broker and without a state directory to keep them in, it says how many; exit code 1."""
+        (tmp_path / "tokenmill.toml").write_text("[agent]\nmax_close_seconds = 1.0\n")
+        done = agent(
+            *("run", "--simulate", "hopper", "--telemetry-port", "0", "--for", "1.2"),
+            *("--bootstrap-servers", f"127.0.0.1:{free_port}"),
+            cwd=tmp_path,
+        )
+
+        assert 1 == done.returncode
+        assert "messages were not delivered before the end" in done.stderr.splitlines()[-1]
+        assert "Traceback" not in done.stderr
+
+    def test_its_help_keeps_the_names_of_signals(self, tmp_path: Path) -> None:
+        """The description is a sentence, and SIGTERM stays in capitals."""
+        assert "Read and send until SIGTERM or SIGINT" in agent("run", "--help", cwd=tmp_path).stdout
+
     def test_it_serves_its_own_metrics(self, tmp_path: Path, free_port: int) -> None:
         """On the port that it was given, from the start."""
         arguments = ("run", "--simulate", "hopper", "--sink", "stdout", "--telemetry-port", str(free_port))

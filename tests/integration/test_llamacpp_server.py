@@ -57,6 +57,10 @@ class Watched:
         now_us = SystemClock().now_us()
         wait_for(lambda: any(at_us > now_us for message in self._messages() for at_us in message))
 
+    def wait_for_model(self) -> None:
+        """Wait until a message tells the model of every process life; a busy server tells it late."""
+        wait_for(lambda: bool(self.servers()) and all(server.model_served is not None for server in self.servers()))
+
     def servers(self) -> list[Server]:
         """Return the process lives that were seen, in order."""
         found = {server.server_id: server for one in tuple(self.sink.token_counters) for server in one.servers}
@@ -113,6 +117,8 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 def serve(watched: Watched, server: LlamaServer) -> Tokens:
     """Ask one process life for some completions while it is watched; return what its answers reported."""
+    watched.look()
+    watched.wait_for_model()
     usages = [server.complete(prompt, 7 + number)["usage"] for number, prompt in enumerate(PROMPTS)]
     watched.look()
     return Tokens(
@@ -176,6 +182,7 @@ def test_finds_out_who_serves_and_places_the_gpu(watched: tuple[Watched, LlamaSe
     with server:
         agent.node.gpus.holders["GPU-node-1-0"] = server.pid
         agent.look()
+        agent.wait_for_model()
         (found,) = agent.servers()
         started_at_us = SystemClock().process_started_at_us(server.pid)
         wait_for(lambda: any(row.basis == "process" for one in tuple(agent.sink.gpu_power) for row in one.placements))

@@ -174,3 +174,18 @@ def test_build_beside_an_open_warehouse_says_so(tmp_path: Path) -> None:
     finally:
         holder.kill()
         holder.communicate()
+
+
+@pytest.mark.parametrize("harm", ["overwritten", "missing"])
+def test_a_damaged_landing_is_one_sentence(tmp_path: Path, harm: str) -> None:
+    """A landed file that is junk, or gone, stops the build with its name; no figure is made of the rest."""
+    warehouse = ScriptedWarehouse(tmp_path)
+    warehouse.land(serving().sent)
+    (harmed,) = warehouse.settings.landing_dir.glob("slices/*/gpu_samples.parquet")
+    if harm == "missing":
+        harmed.unlink()
+    else:
+        harmed.write_bytes(b"junk" * 100)
+
+    with pytest.raises(TokenmillError, match=r"build stopped at the landing: .*gpu_samples\.parquet"):
+        run(warehouse.settings)

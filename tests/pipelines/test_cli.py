@@ -139,3 +139,14 @@ def test_flags_may_stand_before_and_after_the_command(tmp_path: Path, capsys: py
 
     assert (1, 1) == codes
     assert 2 == printed.count(str(tmp_path / "landing"))
+
+
+def test_a_full_disk_under_the_output_is_one_line(tmp_path: Path) -> None:
+    """What cannot be written is said, with exit code 1 and no traceback."""
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    command = f"{sys.executable} -m tokenmill_pipeline.cli sql --graph --csv > /dev/full"
+    done = subprocess.run(["bash", "-c", command], check=False, capture_output=True, text=True, cwd=tmp_path)
+
+    assert 1 == done.returncode
+    assert "error: cannot write the output: No space left on device\n" == done.stderr

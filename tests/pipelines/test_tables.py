@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import json
+import math
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -95,3 +96,16 @@ def test_values_are_readable(value: object, text: str) -> None:
 def test_names_cannot_steer_the_terminal() -> None:
     """An escape sequence in a name that came through Kafka is shown, not obeyed."""
     assert "node\\x1b[2J" == readable("node\x1b[2J")
+
+
+def test_text_that_names_an_emoji_stays_text() -> None:
+    """What stands between colons is data."""
+    assert "node:x:1" in printed("table", ["name"], [["node:x:1"]])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, Decimal("NaN"), [-math.inf]])
+def test_what_is_no_number_is_null_in_json(value: object) -> None:
+    """JSON has neither NaN nor Infinity, and a parser that follows its standard refuses them."""
+    found = json.loads(printed("json", ["figure"], [[value]]))[0]["figure"]
+
+    assert ([None] if isinstance(value, list) else None) == found

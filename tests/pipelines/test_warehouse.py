@@ -74,3 +74,12 @@ def test_every_stage_orders_itself(stage: str) -> None:
 
     assert names == seen
     assert names
+
+
+def test_a_directory_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    """A data directory that is a file is named with the remedy."""
+    (tmp_path / "file").write_text("no directory", encoding="utf-8")
+    settings = PipelineSettings(data_dir=tmp_path / "file")
+
+    with pytest.raises(TokenmillError, match="name another --data-dir"), warehouse.writer_lock(settings):
+        pass

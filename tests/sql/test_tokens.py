@@ -75,6 +75,18 @@ class TestLives:
 
         assert {0: (600, 60), 1: (610, 61)} == tokens_by_hour(warehouse)
 
+    def test_model_that_is_named_late_is_the_model_of_the_whole_life(self, tmp_path: Path) -> None:
+        """A busy server that tells its model only at the third look served it before, too."""
+        node, warehouse = ScriptedNode(), ScriptedWarehouse(tmp_path)
+        for seconds, model in ((0, None), (400, None), (800, "llama")):
+            life = server(started_at_us=at(-9000), model_served=model)
+            node.token_rows([life], [look(seconds, 10 * seconds)])
+        warehouse.land(node.sent)
+        with warehouse.measured(LATER) as connection:
+            found = rows(connection, "select model_served, input_tokens from hourly.unit_tokens")
+
+        assert [{"model_served": "llama", "input_tokens": 8000}] == found
+
     def test_restart_adds_the_new_value(self, tmp_path: Path) -> None:
         """After a kill the new process counts from zero, and nothing is invented for what died with the old one."""
         node, warehouse = ScriptedNode(), ScriptedWarehouse(tmp_path)

@@ -15,13 +15,15 @@ from urllib.parse import unquote, urlsplit
 ACCEPT_TEXT: Final = "text/plain;version=0.0.4"
 """Asking for OpenMetrics would make some servers rename their samples."""
 
+_PASSING_STATUSES: Final = (408, 425, 429, 500, 502, 503, 504)
 _CHUNK_BYTES: Final = 64 * 1024
 
 
 class FetchError(Exception):
     """A document could not be had; the message says why, in a few words, without the address.
 
-    `answered` is True where the server spoke and gave something else than was asked for.
+    `answered` is True where the server spoke and gave something else than was asked for, and will do so again: a
+    status of a server that is busy or loads is no answer.
     """
 
     def __init__(self, message: str, *, answered: bool = False) -> None:
@@ -72,7 +74,7 @@ def _get(connection: http.client.HTTPConnection, path: str, headers: dict[str, s
     connection.request("GET", path, headers=headers)
     response = connection.getresponse()
     if response.status != http.client.OK:
-        raise FetchError(f"status {response.status}", answered=True)
+        raise FetchError(f"status {response.status}", answered=response.status not in _PASSING_STATUSES)
     if response.getheader("Content-Encoding", "identity") != "identity":
         raise FetchError("a compressed answer that was not asked for", answered=True)
     return Document(body=_body(response, max_bytes), content_type=response.getheader("Content-Type"))

@@ -1,4 +1,4 @@
-"""What a server says of itself beside its counters: version, model and root, asked once per process life."""
+"""What a server says of itself beside its counters: version, model and root, asked until a process life told."""
 
 import dataclasses
 import json
@@ -7,7 +7,8 @@ from typing import Any, Final
 from tokenmill_agent.servers.engines import EngineTable
 from tokenmill_agent.servers.fetch import FetchError, fetch
 
-_TIMEOUT_SECONDS: Final = 1.0
+_AGAIN_TIMEOUT_SECONDS: Final = 1.0
+_SELDOM_LOOKS: Final = 64
 _MAX_BYTES: Final = 1024 * 1024
 _MAX_CHARACTERS: Final = 512
 
@@ -22,7 +23,28 @@ class Identity:
     complete: bool = False
 
 
-def ask(url: str, table: EngineTable) -> Identity:
+def is_due(looks: int) -> bool:
+    """Say whether to ask again after so many looks: after 1, 2, 4, ... 64, and every 64 from then on."""
+    return looks % _SELDOM_LOOKS == 0 or (looks < _SELDOM_LOOKS and looks.bit_count() == 1)
+
+
+def ask_first(url: str, table: EngineTable, *, timeout_seconds: float) -> Identity:
+    """Ask a server that is new; it may take as long for an answer as for its page, since its names hang on it."""
+    return _ask(url, table, timeout_seconds)
+
+
+def ask_again(url: str, table: EngineTable, known: Identity) -> Identity:
+    """Ask for what is missing, briefly, since other servers wait; what was known and is not told now stays."""
+    found = _ask(url, table, _AGAIN_TIMEOUT_SECONDS)
+    return dataclasses.replace(
+        found,
+        engine_version=found.engine_version or known.engine_version,
+        model_served=found.model_served or known.model_served,
+        model_root=found.model_root or known.model_root,
+    )
+
+
+def _ask(url: str, table: EngineTable, timeout_seconds: float) -> Identity:
     """Ask the server of `url` what its engine's table says may be asked; what is not answered stays None."""
     answers: dict[str, str] = {}
     complete = True
@@ -32,12 +54,12 @@ def ask(url: str, table: EngineTable) -> Identity:
                 url,
                 path=question.path,
                 accept="application/json",
-                timeout_seconds=_TIMEOUT_SECONDS,
+                timeout_seconds=timeout_seconds,
                 max_bytes=_MAX_BYTES,
             )
             parsed = json.loads(document.body)
         except FetchError as error:
-            # A status is an answer: this server does not tell. Anything else may be another one next time.
+            # This server does not tell, or it is busy, loads, or was not reached: then it may tell next time.
             complete = complete and error.answered
             continue
         except (ValueError, RecursionError):

@@ -15,12 +15,11 @@ from tokenmill_agent.servers.discover import Listeners, ProcessLife, local_addre
 from tokenmill_agent.servers.engines import TABLES, EngineTable, Field
 from tokenmill_agent.servers.exposition import PageError
 from tokenmill_agent.servers.fetch import Document, FetchError, fetch
-from tokenmill_agent.servers.identity import Identity, ask
+from tokenmill_agent.servers.identity import Identity, ask_again, ask_first, is_due
 from tokenmill_agent.servers.settings import WHERE, ServerSettings, url_address
 
 SCRAPE_FAILED: Final = "scrape_failed"
 
-_ASK_MAX: Final = 3
 _SEARCHES_MAX: Final = 3
 _SEARCH_EVERY: Final = 30
 _MAX_CHARACTERS: Final = 512
@@ -47,13 +46,13 @@ class TokenLook:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class _Life:
-    """One process life of a server as far as it is known, and the ranks that it showed."""
+    """One process life of a server as far as it is known, the ranks that it showed, and its looks that gave a page."""
 
     server: Server
     table: EngineTable
     ranks: frozenset[int]
     identity: Identity
-    asked: int
+    looks: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,17 +201,23 @@ class _Target:
         if known is not None and known.table is not counts.table:
             # A series keeps the meaning that it began with, whatever else appears on the page.
             counts = _count(document, known.table.engine, known.table)
-        identity, asked = (known.identity, known.asked) if known is not None else (Identity(), 0)
-        if not identity.complete and asked < _ASK_MAX:
-            identity, asked = ask(self._settings.url, counts.table), asked + 1
+        identity = self._identify(known, counts.table)
         ranks = frozenset(counts.ranks) | (known.ranks if known is not None else frozenset())
         return counts, _Life(
-            server=self._server(server_id, started_at_us, counts, identity),
+            server=self._server(server_id, started_at_us, counts, identity, known),
             table=counts.table,
             ranks=ranks or frozenset({0}),
             identity=identity,
-            asked=asked,
+            looks=known.looks + 1 if known is not None else 1,
         )
+
+    def _identify(self, known: _Life | None, table: EngineTable) -> Identity:
+        """Return what the server says of itself; a life that has not told all is asked again, ever more seldom."""
+        if known is None:
+            return ask_first(self._settings.url, table, timeout_seconds=self._settings.timeout_seconds)
+        if known.identity.complete or not is_due(known.looks):
+            return known.identity
+        return ask_again(self._settings.url, table, known.identity)
 
     def _name_life(self, counts: PageCounts, process: ProcessLife | None) -> tuple[str, int | None]:
         """Return the id of this process life, and when it began: by the page's own word, else by /proc."""
@@ -224,12 +229,17 @@ class _Target:
             return f"{self.address}#boot+{process.start_since_boot_us}", started_at_us
         return self.address, None
 
-    def _server(self, server_id: str, started_at_us: int | None, counts: PageCounts, identity: Identity) -> Server:
+    def _server(
+        self, server_id: str, started_at_us: int | None, counts: PageCounts, identity: Identity, known: _Life | None
+    ) -> Server:
         settings, table = self._settings, counts.table
         model = settings.model or (counts.model or identity.model_served or "")[:_MAX_CHARACTERS] or None
         return Server(
             server_id=server_id,
-            deployment=settings.deployment or model or f"{table.engine}@{self._node}:{self.port}",
+            # It stays while the process lives: a model that is told late would split tokens from placements.
+            deployment=known.server.deployment
+            if known is not None
+            else settings.deployment or model or f"{table.engine}@{self._node}:{self.port}",
             replica=settings.replica or f"{self._node}:{self.port}",
             role=cast("Role", settings.role or "aggregated"),
             role_basis="configuration" if settings.role else "default",

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from tokenmill_agent.errors import UsageError
-from tokenmill_agent.settings import section
+from tokenmill_agent.settings import nearest, section
 from tokenmill_pipeline.billing import currencies
-from tokenmill_pipeline.reference_data import published_rates, shipped_instance_types
+from tokenmill_pipeline.reference_data import published_rates, shipped_gpu_skus, shipped_instance_types
 
 RATE_MIN: Final = 0.02
 RATE_MAX: Final = 30.0
@@ -203,8 +203,15 @@ def read(path: Path) -> PriceFile:
 
 
 def unchecked(entries: PriceFile) -> list[str]:
-    """Return a remark for each rate whose currency says nothing about its range."""
-    return [
+    """Return a remark for each rate whose currency says nothing about its range, or whose GPU product is not known."""
+    known = {row["gpu_sku"] for row in shipped_gpu_skus()} | {entry.gpu_sku for entry in entries.gpu_sku}
+    unknown = [
+        f"rate_card[{index}]: gpu_sku {entry.gpu_sku!r} does not ship and no [[gpu_sku]] of this file describes it"
+        f"{nearest(entry.gpu_sku, sorted(known))}"
+        for index, entry in enumerate(entries.rate_card)
+        if entry.gpu_sku is not None and entry.gpu_sku not in known
+    ]
+    return unknown + [
         f"rate_card[{index}]: {entry.per_gpu_hour:g} {entry.currency} is not held to a range: "
         f"it is checked for {', '.join(sorted(currencies.NEAR_PARITY))} only"
         for index, entry in enumerate(entries.rate_card)
@@ -216,6 +223,7 @@ def _problems(entries: PriceFile) -> Iterator[str]:
     yield from _rate_problems(entries)
     yield from _facility_problems(entries)
     yield from _exchange_problems(entries)
+    yield from _currency_problems(entries)
     yield from _fact_problems(entries)
     yield from _share_problems(entries.resource_link)
 
@@ -247,6 +255,22 @@ def _exchange_problems(entries: PriceFile) -> Iterator[str]:
             yield f"exchange_rate[{index}]: rate = {rate.rate:g} must be more than 0"
         if rate.from_currency.upper() == rate.to_currency.upper():
             yield f"exchange_rate[{index}]: from and to are both {rate.to_currency}"
+
+
+def _currency_problems(entries: PriceFile) -> Iterator[str]:
+    named = {
+        code.upper() for rate in entries.exchange_rate for code in (rate.from_currency, rate.to_currency)
+    } | currencies.ISO_4217
+    places: list[tuple[str, RateCard | Tariff]] = [
+        *((f"rate_card[{index}]", card) for index, card in enumerate(entries.rate_card)),
+        *((f"tariff[{index}]", tariff) for index, tariff in enumerate(entries.tariff)),
+    ]
+    for place, entry in places:
+        if not entry.withdrawn and entry.currency.upper() not in named:
+            yield (
+                f"{place}: currency {entry.currency!r} is no code of ISO 4217 and no [[exchange_rate]] "
+                f"of this file names it{nearest(entry.currency.upper(), sorted(named))}"
+            )
 
 
 def _rate_problem(card: RateCard, types: Mapping[tuple[str, str], str]) -> str | None:

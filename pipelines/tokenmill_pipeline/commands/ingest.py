@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tokenmill_agent.errors import UsageError
+from tokenmill_agent.errors import TokenmillError, UsageError
 from tokenmill_pipeline.commands.base import Call, Commands, Progress, add_command, progress_bar
 from tokenmill_pipeline.supervise import stop_on_signals
 
@@ -50,7 +50,19 @@ def run(call: Call) -> int:
                 path = call.arguments.file
                 report = ingest_file.ingest_file(landing_dir, path, settings, on_progress=_bar(progress))
     call.output.report(report, title="ingest")
+    # A message may land and yet be told among the refused, for one value of it: then there are rows.
+    is_empty = not report.rows and sum(report.rejected.values()) >= report.messages > 0
+    if call.arguments.file is not None and is_empty:
+        raise TokenmillError(_no_message(call.arguments.file, report))
     return 0
+
+
+def _no_message(path: Path, report: "IngestReport") -> str:
+    reasons = ", ".join(f"{reason} {count}" for reason, count in report.rejected.items())
+    return (
+        f"nothing in {path} is a message that can be landed: each of its {report.messages} lines was refused "
+        f"({reasons}); is it the file that was meant? `tokenmill doctor` shows what was refused"
+    )
 
 
 def _settings(call: Call) -> "IngestSettings":

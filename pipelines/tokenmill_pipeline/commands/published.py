@@ -37,7 +37,7 @@ def show(connection: "duckdb.DuckDBPyConnection", text: str, output: Output, tit
     """Run every statement of `text` and print what it gives.
 
     Raises:
-        TokenmillError: with DuckDB's own sentence.
+        TokenmillError: with DuckDB's own sentence, and the names that it proposes.
     """
     import duckdb
 
@@ -46,4 +46,9 @@ def show(connection: "duckdb.DuckDBPyConnection", text: str, output: Output, tit
             found = connection.execute(statement)
             output.rows([column[0] for column in found.description or []], found.fetchall(), title=title)
     except duckdb.Error as error:
-        raise TokenmillError(str(error).strip().partition("\n")[0]) from error
+        raise TokenmillError(_sentence(str(error))) from error
+
+
+def _sentence(text: str) -> str:
+    first, *rest = text.strip().splitlines()
+    return " ".join([first, *(line.strip() for line in rest if line.startswith(("Candidate", "Did you mean")))])

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from tokenmill_agent.errors import UsageError
+from tokenmill_agent.errors import TokenmillError, UsageError
 from tokenmill_pipeline.commands.base import Call, Commands, add_command
 from tokenmill_pipeline.context import ServeSettings
 from tokenmill_pipeline.flows.server import api_url, deployments_service, server_service
@@ -15,9 +15,9 @@ from tokenmill_pipeline.supervise import Service, Supervisor, stop_on_signals
 
 DESCRIPTION: Final = """\
 Keeps `tokenmill ingest --follow` running, restarted with a growing pause when it ends, and serves the Prefect
-deployments `tokenmill-build/build` (every dirty hour, then publish) and `tokenmill-billing/billing` (the files of
-[serve] bills) on their schedules. The Prefect server is the one that PREFECT_API_URL names; --local-server starts one
-here, on SQLite under the data directory, to try things out. SIGTERM and Ctrl-C take all of it down.
+deployments `tokenmill-build/build` (every dirty hour, then publish) and `tokenmill-billing/billing` (the files in
+[billing] inbox_dir) on their schedules. The Prefect server is the one that PREFECT_API_URL names; --local-server
+starts one here, on SQLite under the data directory, to try things out. SIGTERM and Ctrl-C take all of it down.
 """
 
 
@@ -36,11 +36,12 @@ def run(call: Call) -> int:
     port = _port(settings, call.arguments.port) if is_local else 0
     environment = child_environment(data_dir, call.config)
     url = api_url(port) if is_local else _server_url()
+    home = prefect_home(data_dir) if is_local else data_dir
     with stop_on_signals() as stop, Supervisor(_say) as supervisor:
         supervisor.start(ingest_service(environment), stop)
         if is_local:
             _say(f"Prefect server: {url.removesuffix('/api')}")
-            supervisor.start(server_service(data_dir / "prefect", port), stop)
+            supervisor.start(server_service(home, port), stop)
         if not stop.is_set():
             supervisor.start(deployments_service(url, environment), stop)
         supervisor.run(stop)
@@ -56,6 +57,22 @@ def ingest_service(environment: Mapping[str, str], log_path: Path | None = None)
         environment=environment,
         log_path=log_path,
     )
+
+
+def prefect_home(data_dir: Path) -> Path:
+    """Return the folder of the local Prefect server, made where it is missing: SQLite makes no folder.
+
+    Raises:
+        TokenmillError: it cannot be made.
+    """
+    home = data_dir / "prefect"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TokenmillError(
+            f"cannot make {home}: {error.strerror}; name a directory that can be written with --data-dir"
+        ) from error
+    return home
 
 
 def child_environment(data_dir: Path, config: Path | None) -> dict[str, str]:

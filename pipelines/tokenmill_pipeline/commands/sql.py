@@ -4,7 +4,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import tokenmill_sql
-from tokenmill_agent.errors import TokenmillError
+from tokenmill_agent.errors import TokenmillError, UsageError
 from tokenmill_pipeline.commands.base import Call, Commands, add_command
 from tokenmill_pipeline.commands.published import published, show
 from tokenmill_pipeline.tables import Output
@@ -29,6 +29,8 @@ def register(commands: Commands) -> None:
 
 def run(call: Call) -> int:
     """Print the graph, or the results of every statement."""
+    if call.arguments.csv and call.output.form == "json":
+        raise UsageError("--json and --csv contradict each other: choose one")
     output = Output("csv") if call.arguments.csv else call.output
     if call.arguments.graph:
         print_graph(output)

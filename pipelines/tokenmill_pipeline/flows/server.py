@@ -8,7 +8,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +22,7 @@ SERVER: Final = "Prefect server"
 DEPLOYMENTS: Final = "deployments"
 TIMEOUT_SECONDS: Final = 10
 POLL_SECONDS: Final = 0.5
+BUSY_SECONDS: Final = 60.0
 ENDED: Final = ("COMPLETED", "FAILED", "CANCELLED", "CRASHED")
 
 
@@ -74,7 +77,9 @@ def run_deployment(url: str, name: str, *, parameters: Mapping[str, Any], timeou
         TokenmillError: the server does not answer or does not know it, or the run did not end in time.
     """
     deployment = _ask(url, f"/deployments/name/{name}")
-    run = _ask(url, f"/deployments/{deployment['id']}/create_flow_run", {"parameters": dict(parameters)})
+    # Asked again with the same key the server gives the same run: a retry starts no second one.
+    asked = {"parameters": dict(parameters), "idempotency_key": uuid.uuid4().hex}
+    run = _ask(url, f"/deployments/{deployment['id']}/create_flow_run", asked)
     deadline = time.monotonic() + timeout_seconds
     while time.monotonic() < deadline:
         state = _ask(url, f"/flow_runs/{run['id']}")["state"]
@@ -89,11 +94,17 @@ def _ask(url: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
     request = urllib.request.Request(  # noqa: S310 - an http address of the configuration
         f"{url}{path}", data=data, headers={"Content-Type": "application/json"}
     )
-    try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 - the same
-            return json.load(answer)
-    except urllib.error.HTTPError as error:
-        detail = error.read(500).decode(errors="replace")
-        raise TokenmillError(f"the Prefect server at {url} refused {path}: {error.code} {detail}") from error
-    except OSError as error:
-        raise TokenmillError(f"no Prefect server answers at {url}: {error}; is it running?") from error
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 - the same
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            # A busy server, its SQLite file locked by itself, says so and answers a moment later.
+            if error.code == HTTPStatus.SERVICE_UNAVAILABLE and time.monotonic() < deadline:
+                time.sleep(POLL_SECONDS)
+                continue
+            detail = error.read(500).decode(errors="replace")
+            raise TokenmillError(f"the Prefect server at {url} refused {path}: {error.code} {detail}") from error
+        except OSError as error:
+            raise TokenmillError(f"no Prefect server answers at {url}: {error}; is it running?") from error

@@ -2,8 +2,8 @@
 with judged as (
     select
         s.*,
-        coalesce(u.is_token_known and u.is_complete, false) as is_cost_matched,
-        coalesce(u.is_token_known and u.is_complete and u.is_energy_known, false) as is_energy_matched,
+        coalesce(u.is_token_known and u.is_scope_complete, false) as is_cost_matched,
+        coalesce(u.is_token_known and u.is_scope_complete and u.is_energy_known, false) as is_energy_matched,
         u.gpu_count
     from work_server_slots as s
     left join work_unit_slots as u

@@ -5,7 +5,7 @@ with judged as (
         u.expected_gpu_count,
         u.gpu_count as placed_gpu_count,
         coalesce(u.is_token_known, false) as is_token_known,
-        coalesce(u.is_complete, false) as is_complete,
+        coalesce(u.is_scope_complete, false) as is_complete,
         coalesce(u.is_energy_known, false) as is_energy_known,
         case when u.is_complete and u.unit_us > 0 then u.token_known_us / u.unit_us else 0 end as serving_part
     from work_use as w

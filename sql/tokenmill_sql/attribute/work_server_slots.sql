@@ -13,10 +13,15 @@ with described as (
     where hour_of(t.slot_from_us) in (select hour_at from work_hours)
 ),
 
--- What a process counted before anybody saw it is described by the first sighting.
+-- What a process counted before anybody saw it is described by the first sighting; a model that a busy server named later
+-- is the model that it served from the start.
 descriptions as (
     select
-        * exclude (valid_from_at),
+        * exclude (valid_from_at, model_served),
+        case
+            when model_served <> '(unknown)' then model_served
+            else coalesce(max(nullif(model_served, '(unknown)')) over (partition by server_id, node), '(unknown)')
+        end as model_served,
         case
             when row_number() over (partition by server_id, node order by valid_from_at) > 1 then valid_from_at
             else timestamp '1970-01-01'

@@ -8,6 +8,8 @@ with gpus as (
         deployment,
         replica,
         gpu_uuid,
+        max(role) as role,
+        sum(held_us) as held_us,
         sum(gpu_time_us) as gpu_time_us,
         sum(known_us) as known_us
     from work_use
@@ -23,7 +25,9 @@ placed as (
         deployment,
         replica,
         count(*) filter (gpu_time_us > 0) as gpu_count,
-        max(gpu_time_us) as unit_us,
+        max(role) as role,
+        max(held_us) as unit_us,
+        min(held_us) filter (held_us > 0) as least_held_us,
         sum(gpu_time_us) as gpu_time_us,
         sum(known_us) as energy_known_us
     from gpus
@@ -62,7 +66,10 @@ judged as (
         p.*,
         least(coalesce(t.known_us, 0), p.unit_us) as token_known_us,
         u.expected_gpu_count,
-        coalesce(p.gpu_count = u.expected_gpu_count, false) as is_complete
+        coalesce(
+            p.gpu_count = u.expected_gpu_count and p.least_held_us >= p.unit_us - getvariable('slot_tolerance_us'), false
+        ) as is_complete,
+        coalesce(u.role, p.role) as unit_role
     from placed as p
     left join tokens as t using (hour_at, slot, cluster, deployment, replica)
     left join work_units as u using (hour_at, cluster, deployment, replica)
@@ -70,7 +77,16 @@ judged as (
 
 select
     *,
-    unit_us > 0 and token_known_us >= unit_us - getvariable('slot_tolerance_us') as is_token_known,
-    unit_us > 0
-    and energy_known_us >= gpu_time_us - getvariable('slot_tolerance_us') * gpu_count as is_energy_known
+    -- A deployment that splits prefill from decode is known where all of it is, both roles among it.
+    bool_and(unit_us > 0 and token_known_us >= unit_us - getvariable('slot_tolerance_us')) over scope
+    and (unit_role not in ('prefill', 'decode') or count(distinct unit_role) over scope = 2) as is_token_known,
+    bool_and(is_complete) over scope as is_scope_complete,
+    bool_and(
+        unit_us > 0 and energy_known_us >= gpu_time_us - getvariable('slot_tolerance_us') * gpu_count
+    ) over scope as is_energy_known
 from judged
+window scope as (
+    partition by
+        hour_at, slot, cluster, deployment,
+        case when unit_role in ('prefill', 'decode') then '(deployment)' else replica end
+)

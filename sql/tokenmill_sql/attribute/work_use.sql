@@ -36,6 +36,7 @@ select
     case when p.bucket = 'serving' then p.role else '(none)' end as role,
     case when p.bucket = 'serving' then p.model_served else '(none)' end as model_served,
     case when p.bucket = 'serving' then p.labels else '{}' end as labels,
+    p.gpu_time_us as held_us,
     part_of(p.gpu_time_us, p.part_from, p.part_to) as gpu_time_us,
     part_of(p.gpu_energy_millijoules, p.part_from, p.part_to) as gpu_energy_millijoules,
     part_of(p.interpolated_millijoules, p.part_from, p.part_to) as interpolated_millijoules,

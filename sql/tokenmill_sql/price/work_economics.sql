@@ -11,13 +11,14 @@ with joined as (
             g.reasons
             || coalesce(t.reasons, [])
             || [
-                case when g.bucket = 'serving' and t.hour_at is null then 'no_token_counter' end,
+                case when g.bucket = 'serving' and not bool_or(t.hour_at is not null) over unit then 'no_token_counter' end,
                 case when g.simulated or t.simulated then 'simulated' end
             ]
         ) as all_reasons,
         -- A side of a ratio is kept only where the other is known too.
-        t.matched_tokens is not null and g.token_matched_gpu_time_us > 0 as is_matched,
-        t.energy_matched_tokens is not null and g.matched_gpu_energy_millijoules is not null as is_energy_matched
+        bool_or(t.matched_tokens is not null) over unit and g.token_matched_gpu_time_us > 0 as is_matched,
+        bool_or(t.energy_matched_tokens is not null) over unit and g.matched_gpu_energy_millijoules is not null
+            as is_energy_matched
     from work_price_groups as g
     left join work_price_tokens as t
         on
@@ -35,6 +36,7 @@ with joined as (
             and g.precision = t.precision
             and g.speculative = t.speculative
             and g.labels = t.labels
+    window unit as (partition by g.hour_at, g.bucket, g.cluster, g.deployment, g.replica)
     union all by name
     select
         * exclude (is_placed, simulated, reasons),

@@ -42,6 +42,21 @@ payers as (
     group by all
 ),
 
+-- A bill that names a node's own machine is the one that pays for it, whatever the node calls its account.
+linked as (
+    select
+        u.hour_at,
+        u.provider,
+        u.account,
+        min(c.account) as payer
+    from hourly.unit_use as u
+    semi join work_hours as h on u.hour_at = h.hour_at
+    inner join work_price_links as k on u.hour_at = k.hour_at and u.provider = k.provider and u.node = k.node
+    inner join work_price_charges as c
+        on k.hour_at = c.hour_at and k.provider = c.provider and k.resource_id = c.resource_id
+    group by all
+),
+
 only_ones as (
     select
         hour_at,
@@ -59,10 +74,12 @@ select
     case
         when b.account is not null then n.account
         when p.payer is not null then p.payer
+        when l.payer is not null then l.payer
         when n.account in ('(none)', '(unknown)') then coalesce(o.payer, n.account)
         else n.account
     end as billed_account
 from named as n
 left join billed as b using (hour_at, provider, account)
 left join payers as p using (hour_at, provider, account)
+left join linked as l using (hour_at, provider, account)
 left join only_ones as o using (hour_at, provider)

@@ -4,7 +4,8 @@ with accounts as (
         e.hour_at,
         e.provider,
         e.account,
-        bool_or(e.estimated_cost is not null and e.estimated_cost <> 0) as has_estimate
+        bool_or(e.estimated_cost is not null and e.estimated_cost <> 0) as has_estimate,
+        sum(e.gpu_seconds_paid) > 0 or count(e.effective_cost) > 0 as has_money
     from hourly.unit_economics as e
     inner join hourly.revisions as r
         on e.hour_at = r.hour_at and e.revision = r.revision and r.superseded_at is null
@@ -40,8 +41,8 @@ waited as (
 judged as (
     select
         hour_at,
-        case when is_billed then is_covered or is_closed or is_over else has_estimate end as is_settled,
-        is_closed or is_over as is_closed
+        case when not has_money then true when is_billed then is_covered or is_closed or is_over else has_estimate end as is_settled,
+        is_closed or is_over or not has_money as is_closed
     from waited
 )
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.agents.servers.pages import PageServer
 from tokenmill_agent.servers.engines import TABLES, EngineTable
-from tokenmill_agent.servers.identity import Identity, ask
+from tokenmill_agent.servers.identity import Identity, ask_again, ask_first, is_due
 
 VLLM = TABLES[1]
 LLAMACPP = next(table for table in TABLES if table.engine == "llama.cpp")
@@ -15,7 +15,7 @@ def answers(table: EngineTable, **pages: str) -> Identity:
     with PageServer() as server:
         for name, text in pages.items():
             server.show(f"/{name.replace('_', '/')}", text, content_type="application/json")
-        return ask(server.url, table)
+        return ask_first(server.url, table, timeout_seconds=30.0)
 
 
 class TestAsk:
@@ -65,10 +65,25 @@ class TestAsk:
         with PageServer() as server:
             url = server.url
 
-        assert Identity(complete=False) == ask(url, VLLM)
+        assert Identity(complete=False) == ask_first(url, VLLM, timeout_seconds=30.0)
 
     def test_half_a_surrogate_pair_can_be_sent_on(self) -> None:
         """Every answer can be encoded."""
         found = answers(VLLM, version='{"version":"\\ud800"}')
 
         assert b"?" == (found.engine_version or "").encode()
+
+    @pytest.mark.parametrize("status", [429, 503])
+    def test_a_busy_server_is_asked_again(self, status: int) -> None:
+        """A server that loads or has too much to do may tell later; what it told before stays."""
+        known = Identity(engine_version="0.32.0")
+        with PageServer() as server:
+            server.show("/v1/models", "", status=status)
+            found = ask_again(server.url, VLLM, known)
+
+        assert known == found
+
+
+def test_asks_ever_more_seldom() -> None:
+    """After each power of two of looks, and every 64 looks without an end."""
+    assert [1, 2, 4, 8, 16, 32, 64, 128, 192, 256] == [looks for looks in range(1, 257) if is_due(looks)]

@@ -13,6 +13,7 @@ from tokenmill_agent.servers.scrape import TokenLook, TokenWatcher, join_looks
 from tokenmill_agent.servers.settings import ServerSettings
 
 START_US = 1_795_493_000_000_000
+LLAMACPP_PAGE = "llamacpp:prompt_tokens_total 120\nllamacpp:tokens_predicted_total 340\n"
 
 
 def page(prompt: int, output: int, *, start: float | None = 1_795_492_000.5, engine: int = 0) -> str:
@@ -147,6 +148,21 @@ class TestLook:
         watcher.look()
 
         assert 2 == [path for path, _ in server.asked].count("/v1/models")
+
+    def test_a_model_told_late_is_known_and_moves_no_deployment(self, server: PageServer, clock: DrivenClock) -> None:
+        """A server that loads for nine looks is asked until it tells; its deployment stays as first listed."""
+        server.show("/metrics", LLAMACPP_PAGE)
+        server.show("/v1/models", "", status=503)
+        watcher = watch(ServerSettings(url=server.url), clock=clock)
+        looks = [watcher.look() for _ in range(9)]
+        server.show("/v1/models", '{"data":[{"id":"late"}]}', content_type="application/json")
+        looks += [watcher.look() for _ in range(8)]
+
+        (found,) = join_looks(looks).servers
+        fallback = f"llama.cpp@n1:{server.url.rpartition(':')[2]}"
+        assert (None, "late") == (looks[8].servers[0].model_served, found.model_served)
+        assert {fallback} == {look.servers[0].deployment for look in looks}
+        assert 6 == [path for path, _ in server.asked].count("/v1/models")
 
     def test_address_has_no_credentials(self, server: PageServer, clock: DrivenClock) -> None:
         """Name and password are used to ask and stand nowhere in what is sent."""

@@ -201,3 +201,23 @@ def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
     """The operating system's word for it is in the sentence."""
     with pytest.raises(UsageError, match="No such file"):
         price_file.read(tmp_path / "missing.toml")
+
+
+def test_a_gpu_that_nothing_describes_is_remarked_with_the_nearest(tmp_path: Path) -> None:
+    """A typing error would price nothing; one that the file itself describes is none."""
+    described = "[[gpu_sku]]\ngpu_sku = 'X1'\nname_pattern = 'X1'\ngpu_generation = 'X'\ngeneration_order = 1\n" + DATED
+    text = CARD.format(rate=2).replace('"H200"', '"HH200"') + CARD.format(rate=2).replace("H200", "X1") + described
+    (note,) = price_file.unchecked(price_file.read(_write(tmp_path, text)))
+
+    assert note.startswith("rate_card[0]: gpu_sku 'HH200' does not ship")
+    assert 'did you mean "H200"' in note
+
+
+def test_a_virtual_currency_needs_an_exchange_rate(tmp_path: Path) -> None:
+    """What is no money of ISO 4217 prices nothing until a rate says what it is worth."""
+    card = CARD.format(rate=2).replace('"USD"', '"CREDIT"')
+    rate = "[[exchange_rate]]\nfrom = 'credit'\nto = 'USD'\nrate = 0.01\n" + DATED
+
+    assert price_file.read(_write(tmp_path, card + rate)).rate_card
+    with pytest.raises(UsageError, match=r"rate_card\[0\]: currency 'CREDIT' is no code of ISO 4217"):
+        price_file.read(_write(tmp_path, card))

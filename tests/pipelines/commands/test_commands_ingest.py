@@ -94,3 +94,16 @@ def test_the_doctor_knows_the_lag(at_broker: KafkaSettings, tokenmill: Tokenmill
         row["what"] for row in rows
     ]
     assert all(row["value"] > 0 for row in rows)
+
+
+def test_a_file_without_a_message_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where every line was refused, the wrong file was named: that is no success."""
+    lines = tmp_path / "prices.toml"
+    lines.write_text("[[rate_card]]\nprovider = 'x'\n", encoding="utf-8")
+    code = main(["--data-dir", str(tmp_path / "data"), "ingest", "--file", str(lines)])
+
+    assert 1 == code
+    assert (
+        f"nothing in {lines} is a message that can be landed: each of its 2 lines was refused"
+        in capsys.readouterr().err
+    )

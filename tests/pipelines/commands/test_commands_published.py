@@ -31,9 +31,24 @@ def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
 
 
 def test_an_error_of_the_query_is_one_line() -> None:
-    """DuckDB's first sentence is enough."""
+    """DuckDB's own sentence is enough, without the place in the query."""
     with (
         duckdb.connect() as connection,
-        pytest.raises(TokenmillError, match=r"^Catalog Error: Table with name nothing does not exist!$"),
+        pytest.raises(TokenmillError, match=r"^Catalog Error: Table with name nothing does not exist!"),
     ):
         show(connection, "select * from nothing", Output("json"))
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("select b from marts.hours", r'not found in FROM clause! Candidate bindings: "hour_at"$'),
+        ("select * from hours", r'does not exist! Did you mean "marts\.hours"\?$'),
+    ],
+)
+def test_the_names_that_duckdb_proposes_are_kept(query: str, sentence: str) -> None:
+    """A typing error is mended without looking into the schema."""
+    with duckdb.connect() as connection:
+        connection.execute("create schema marts; create table marts.hours (hour_at timestamp)")
+        with pytest.raises(TokenmillError, match=sentence):
+            show(connection, query, Output("json"))

@@ -90,3 +90,9 @@ def test_the_graph_leaves_out_no_folder_of_models() -> None:
     folders = {path.parent.name for path in tokenmill_sql.ROOT.glob("*/*.sql")} - other
 
     assert folders == set(tokenmill_sql.STAGES)
+
+
+def test_json_and_csv_contradict_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    """Two forms at once are wrong usage."""
+    assert 2 == main(["sql", "--json", "--csv", "--graph"])
+    assert "--json and --csv contradict each other" in capsys.readouterr().err

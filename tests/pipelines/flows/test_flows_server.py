@@ -20,6 +20,8 @@ class Scripted(http.server.ThreadingHTTPServer):
     def __init__(self, states: list[dict[str, Any]]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.states = states
+        self.busy = 0
+        self.keys: list[str] = []
 
     @property
     def url(self) -> str:
@@ -46,8 +48,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(404, {"detail": "Not found"})
 
     def do_POST(self) -> None:
-        """Make a run."""
-        self.answer(201, {"id": "r1"})
+        """Make a run, once the server is not busy any more."""
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.keys.append(asked["idempotency_key"])
+        if len(self.server.keys) <= self.server.busy:
+            self.answer(503, {"exception_message": "Service Unavailable"})
+        else:
+            self.answer(201, {"id": "r1"})
 
     def answer(self, status: int, body: object) -> None:
         """Send JSON."""
@@ -119,3 +126,11 @@ def test_children_have_the_switches() -> None:
 
     assert all(ENVIRONMENT.items() <= service.environment.items() for service in services)
     assert "b" == services[1].environment["A"]
+
+
+def test_a_busy_server_is_asked_again_for_the_same_run(scripted: Scripted) -> None:
+    """A 503 is waited out, and every try carries the same key, so that no second run starts."""
+    scripted.busy = 2
+
+    assert "Completed" == server.run_deployment(scripted.url, NAME, parameters={}, timeout_seconds=60)
+    assert (3, 1) == (len(scripted.keys), len(set(scripted.keys)))
