@@ -103,7 +103,7 @@ def _scan(folder: Path) -> tuple[float, int]:
 
 
 def _measure(folder: Path) -> tuple[float, int]:
-    settings = PipelineSettings(data_dir=folder / f"data-{os.getpid()}", threads=THREADS, memory_limit_megabytes=800)
+    settings = PipelineSettings(data_dir=folder / f"data-{os.getpid()}", threads=THREADS, memory_limit_megabytes=650)
     with warehouse.writer_lock(settings), warehouse.open_warehouse(settings) as connection:
         connection.execute(
             "insert into measured.gpu_series by name select * from read_parquet($file)",

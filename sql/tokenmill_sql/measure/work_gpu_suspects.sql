@@ -1,16 +1,15 @@
 -- One row per epoch and hour whose pieces must be taken sample by sample: a counter that fell, failed or jumped, no counter
--- at all, a clock that stepped (its wall time and its monotonic time then pass at different rates, or pieces interleave).
+-- at all, a clock that stepped: a piece's wall time and its monotonic time then pass at different rates, also where pieces
+-- interleave, for then one spans the other.
 -- A second run of the agent is no reason: the counter is the driver's, and goes on.
 with judged as (
     select
         p.*,
         p.last_counter_millijoules - p.first_counter_millijoules as increase_millijoules,
         p.last_monotonic_us - p.first_monotonic_us as span_us,
-        lead(p.first_monotonic_us) over epoch as next_monotonic_us,
         s.power_limit_milliwatts
     from work_gpu_pieces as p
     inner join measured.gpu_series as s on p.series_key = s.series_key
-    window epoch as (partition by p.series_key order by p.slot_number, p.piece)
 )
 
 select distinct
@@ -22,5 +21,4 @@ where
     or first_counter_millijoules <> least_counter_millijoules
     or last_counter_millijoules <> greatest_counter_millijoules
     or abs(span_us - (last_at_us - first_at_us)) > 2000000
-    or next_monotonic_us <= last_monotonic_us
     or increase_millijoules > energy_millijoules_max(power_limit_milliwatts, span_us)
