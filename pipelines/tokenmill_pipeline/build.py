@@ -3,7 +3,6 @@
 import dataclasses
 import time
 import uuid
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -15,10 +14,9 @@ from tokenmill_pipeline.billing.links import link_resources
 from tokenmill_pipeline.billing.settings import BillingSettings
 from tokenmill_pipeline.config import BuildSettings, FleetSettings, PipelineSettings
 from tokenmill_pipeline.dirty import HOUR
+from tokenmill_pipeline.measuring import Progress
 
-Progress = Callable[[str, int, int], None]
-
-PRICE_CAUSES: Final = ("telemetry", "edges", "billing", "reference", "grace")
+PRICE_CAUSES: Final = (*measuring.ATTRIBUTE_CAUSES, "billing", "reference")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +78,7 @@ def _build(
     progress: Progress,
 ) -> BuildReport:
     started = time.monotonic()
-    moment = price.utc(now)
+    moment = reference_data.utc(now)
     build_id = uuid.uuid4().hex[:12]
     with warehouse.open_warehouse(settings) as connection, landing.reading(settings.landing_dir) as manifests:
         connection.execute(
@@ -151,7 +149,7 @@ def _mark_range(run: measuring.Measuring, hours: tuple[datetime, datetime] | Non
     """Mark the hours that were asked for: measured anew where their samples are still landed, priced anew elsewhere."""
     if hours is None:
         return
-    first, end = (price.utc(moment).replace(minute=0, second=0, microsecond=0) for moment in hours)
+    first, end = (reference_data.utc(moment).replace(minute=0, second=0, microsecond=0) for moment in hours)
     wanted = [first + number * HOUR for number in range(max(0, (end - first) // HOUR))]
     landed = {measuring.hour_at(hour) for manifest in run.manifests for hour in manifest.hours_us}
     dirty.mark(run.connection, [hour for hour in wanted if hour in landed], measuring.TELEMETRY, "asked for", run.now)

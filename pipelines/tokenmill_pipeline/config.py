@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from tokenmill_agent.errors import UsageError
-from tokenmill_agent.settings import nearest, section
+from tokenmill_agent.settings import nearest
 
 OVERRIDABLE: Final = (
     "provider", "account", "region", "zone", "cluster", "rack", "instance_type", "instance_id", "provider_id",
@@ -116,6 +116,3 @@ def _at_least(table: str, least: float, **values: float) -> None:
     for name, value in values.items():
         if value < least:
             raise UsageError(f"[{table}] {name}: expected {least:g} or more, got {value:g}")
-
-
-__all__ = ["BuildSettings", "FleetSettings", "Override", "PipelineSettings", "section"]

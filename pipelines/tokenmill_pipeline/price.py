@@ -2,17 +2,16 @@
 
 import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Final
+from datetime import datetime
 
 import duckdb
 
 from tokenmill_pipeline import quality, revisions, warehouse
 from tokenmill_pipeline.config import BuildSettings
+from tokenmill_pipeline.dirty import HOUR
 from tokenmill_pipeline.quality import Finding
+from tokenmill_pipeline.reference_data import utc
 from tokenmill_pipeline.revisions import Revision
-
-HOUR: Final = timedelta(hours=1)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +77,6 @@ def advance_states(
         )
         _note_changed(connection, changed)
     return tuple(changed)
-
-
-def utc(moment: datetime) -> datetime:
-    """Return a moment as the warehouse keeps it: UTC, without a zone."""
-    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
 
 
 def _price_batch(
