@@ -9,9 +9,7 @@ from tests.kafka_broker import KafkaBroker
 from tests.replay.__main__ import main
 
 CAPTURES = Path(__file__).parents[3] / "shared" / "data" / "captures"
-COUNTED = sorted(
-    path.parent for path in CAPTURES.glob("*/capture.jsonl") if path.parent.name.startswith(("vllm", "llama"))
-)
+COUNTED = sorted(path.parent for path in CAPTURES.glob("*/capture.jsonl"))
 
 
 def made_up(folder: Path, *, increase: int) -> Path:

@@ -6,18 +6,12 @@ import pytest
 
 from tests.replay.captures import read_capture
 from tests.replay.collected import CollectingSink
-from tests.replay.expected import expected_tokens
+from tests.replay.expected import Tokens, expected_tokens
 from tests.replay.reader import read_tokens
 from tests.replay.replay import play
 
 CAPTURES = Path(__file__).parents[3] / "shared" / "data" / "captures"
-COUNTED = (
-    "vllm_single_restart",
-    "vllm_two_api_servers",
-    "vllm_rust_frontend",
-    "vllm_ngram_stop_strings",
-    "llamacpp_gemma270m_restart",
-)
+COUNTED = sorted(path.parent.name for path in CAPTURES.glob("*/capture.jsonl"))
 
 pytestmark = pytest.mark.skipif(not CAPTURES.is_dir(), reason="the captures are not beside this checkout")
 
@@ -34,6 +28,27 @@ def test_messages_hold_every_token_that_the_pages_showed(name: str) -> None:
     expected = expected_tokens(capture)
     assert expected
     assert expected == {target: found[played.addresses[target]] for target in expected}
+
+
+def test_openmetrics_gives_the_same_tokens() -> None:
+    """The collectors of SGLang, asked for OpenMetrics too, count the same under other spellings."""
+    sink = CollectingSink()
+
+    played = play(read_capture(CAPTURES / "sglang_collectors_unified"), sink)
+
+    found = read_tokens(sink.token_counters, watched_from_us=played.watched_from_us)
+    plain, negotiated = (found[played.addresses[target]] for target in ("unified", "unified-openmetrics"))
+    assert Tokens(input=21_331, cached=5579, output=2878) == plain == negotiated
+
+
+def test_only_the_front_end_of_dynamo_is_counted() -> None:
+    """Its workers, which have no token counters, are no servers on the wire: their tokens are the front end's."""
+    sink = CollectingSink()
+
+    played = play(read_capture(CAPTURES / "dynamo_aggregated_restarts"), sink)
+
+    found = read_tokens(sink.token_counters, watched_from_us=played.watched_from_us)
+    assert {played.addresses["frontend"]: Tokens(input=10_608, cached=4944, output=11_302)} == found
 
 
 def test_a_killed_server_leaves_its_gpu_empty() -> None:

@@ -4,13 +4,12 @@ import dataclasses
 import json
 from typing import Any, Final
 
-from tokenmill_agent.servers.engines import EngineTable
+from tokenmill_agent.servers.engine_table import NO_FACTS, EngineTable, Fact, PageFacts, facts_of, text_fact
 from tokenmill_agent.servers.fetch import FetchError, fetch
 
 _AGAIN_TIMEOUT_SECONDS: Final = 1.0
 _SELDOM_LOOKS: Final = 64
 _MAX_BYTES: Final = 1024 * 1024
-_MAX_CHARACTERS: Final = 512
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +19,7 @@ class Identity:
     engine_version: str | None = None
     model_served: str | None = None
     model_root: str | None = None
+    facts: PageFacts = NO_FACTS
     complete: bool = False
 
 
@@ -41,12 +41,14 @@ def ask_again(url: str, table: EngineTable, known: Identity) -> Identity:
         engine_version=found.engine_version or known.engine_version,
         model_served=found.model_served or known.model_served,
         model_root=found.model_root or known.model_root,
+        facts=found.facts.over(known.facts),
     )
 
 
 def _ask(url: str, table: EngineTable, timeout_seconds: float) -> Identity:
     """Ask the server of `url` what its engine's table says may be asked; what is not answered stays None."""
     answers: dict[str, str] = {}
+    told: dict[Fact, object] = {}
     complete = True
     for question in table.questions:
         try:
@@ -65,23 +67,25 @@ def _ask(url: str, table: EngineTable, timeout_seconds: float) -> Identity:
         except (ValueError, RecursionError):
             continue
         for name in ("engine_version", "model_served", "model_root"):
-            answer = _at(parsed, getattr(question, name))
+            answer = text_fact(_at(parsed, getattr(question, name)))
             if answer is not None:
                 answers.setdefault(name, answer)
-    return Identity(**answers, complete=complete)
+        told.update({fact: _at(parsed, path) for fact, path in question.facts.items()})
+    facts = facts_of(told, role_words=table.role_words, basis="endpoint")
+    return Identity(**answers, facts=facts, complete=complete)
 
 
-def _at(document: Any, path: str | None) -> str | None:
+def _at(document: Any, path: str | None) -> Any:
+    """Return what stands at `path`, None where nothing does."""
     if path is None:
         return None
     for step in path.split("."):
-        if isinstance(document, list) and step.isdigit() and int(step) < len(document):
+        if isinstance(document, list) and step == "only" and len(document) == 1:
+            document = document[0]
+        elif isinstance(document, list) and step.isdigit() and int(step) < len(document):
             document = document[int(step)]
         elif isinstance(document, dict) and step in document:
             document = document[step]
         else:
             return None
-    if not isinstance(document, str) or not document:
-        return None
-    # JSON can hold half a surrogate pair, which no message could be encoded with.
-    return document[:_MAX_CHARACTERS].encode("utf-8", "replace").decode("utf-8")
+    return document

@@ -2,19 +2,41 @@
 
 import contextlib
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenmill_agent.servers.counters import PageCounts, count_page, explain_page, reason_of
+from tests.agents.servers.reference import DATA, exposition, pages_exist, values
+from tokenmill_agent.servers.counters import WANTED, count_page, explain_page, reason_of
 from tokenmill_agent.servers.exposition import PageError
 
-DATA = Path(__file__).parents[4] / "shared" / "data"
-
-pages_exist = pytest.mark.skipif(not DATA.is_dir(), reason="the reference pages are not beside this checkout")
+WHOLE = {"input_tokens": 1_204_511, "output_tokens": 311_870}
+CACHED = {**WHOLE, "cached_input_tokens": 802_392}
+DRAFTS = {"draft_tokens": 290_400, "accepted_tokens": 213_866}
+BUSY = {"running": 37, "waiting": 2}
+R1_FP4 = "DeepSeek-R1-0528-NVFP4"
+V3 = "deepseek-ai/DeepSeek-V3.1"
+STORY: tuple[tuple[str, str, str | None, dict[str, int]], ...] = (
+    ("vllm_python.prom", "vllm", f"deepseek-ai/{R1_FP4}", {**CACHED, **DRAFTS, **BUSY, "requests": 1200}),
+    ("vllm_rust_frontend.prom", "vllm", "Qwen/Qwen3-235B-A22B-FP8", {**WHOLE, "requests": 1024, "running": 37}),
+    ("sglang_prefill.prom", "sglang", V3, {**CACHED, **BUSY, "output_tokens": 1204, "requests": 1204}),
+    ("sglang_decode.prom", "sglang", V3, {**CACHED, **BUSY, "requests": 1204}),
+    ("trtllm_serve.prom", "trtllm", R1_FP4, {**CACHED, **DRAFTS, **BUSY, "requests": 1020}),
+    ("dynamo_frontend.prom", "dynamo", "deepseek-ai/deepseek-r1", {**CACHED, "requests": 1163, "running": 37}),
+    ("dynamo_vllm_prefill_worker.prom", "vllm", "deepseek-ai/DeepSeek-R1", {**WHOLE, "output_tokens": 1204}),
+    ("triton_trtllm.prom", "triton", "tensorrt_llm", {**WHOLE, "requests": 1200}),
+    ("tgi.prom", "tgi", None, {**WHOLE, "requests": 1200, "waiting": 2}),
+    # Six digits are read as the whole number that they write.
+    ("llamacpp.prom", "llama.cpp", None, {"input_tokens": 402_119, "output_tokens": 1_234_570, "running": 3}),
+    (
+        "lmdeploy.prom",
+        "lmdeploy",
+        "internlm3",
+        {"input_tokens": 88_000, "cached_input_tokens": 12_000, "output_tokens": 21_000, "requests": 210},
+    ),
+)
 
 VLLM = """\
 # HELP vllm:prompt_tokens_total Number of prefill tokens processed.
@@ -27,48 +49,42 @@ vllm:prompt_tokens_cached_total{engine="0",model_name="m"} 40.0
 vllm:generation_tokens_total{engine="0",model_name="m"} 30.0
 """
 
-
-def values(counts: PageCounts, rank: int = 0) -> dict[str, int | float | None]:
-    """Return field and value of one rank."""
-    return {field: counted.value for field, counted in counts.ranks[rank].items()}
+LINES = st.builds(
+    lambda name, labels, rest: f"{name}{labels}{rest}",
+    st.sampled_from(sorted(WANTED)),
+    st.one_of(
+        st.sampled_from(["", "{}", '{engine="0"}', '{tp_rank="1",pp_rank="x"}', '{dynamo_component="prefill"}']),
+        st.dictionaries(st.text("ab_", min_size=1, max_size=2), st.text(max_size=5), max_size=2).map(
+            lambda labels: "{" + ",".join(f'{name}="{value}"' for name, value in labels.items()) + "}"
+        ),
+    ),
+    st.one_of(st.integers().map(lambda value: f" {value}"), st.floats().map(lambda value: f" {value}"), st.text()),
+)
 
 
 @pages_exist
 class TestReferencePages:
     """Pages of real servers, and pages modelled on them."""
 
-    def test_vllm_python(self) -> None:
-        """The Python front end: `_created` gauges and the histogram that is called a total are not counted."""
-        counts = count_page((DATA / "expositions" / "vllm_python.prom").read_text(encoding="utf-8"))
+    @pytest.mark.parametrize(("name", "engine", "model", "expected"), STORY, ids=[row[0] for row in STORY])
+    def test_every_exposition_tells_its_story(
+        self, name: str, engine: str, model: str | None, expected: dict[str, int]
+    ) -> None:
+        """Each page gives the counts of the story that all of them tell, and nothing beside them."""
+        counts = count_page(exposition(name))
 
-        assert {
-            "input_tokens": 1_204_511,
-            "cached_input_tokens": 802_392,
-            "output_tokens": 311_870,
-            "requests": 1200,
-            "draft_tokens": 290_400,
-            "accepted_tokens": 213_866,
-            "running": 37,
-            "waiting": 2,
-        } == values(counts)
-        assert "deepseek-ai/DeepSeek-R1-0528-NVFP4" == counts.model
+        assert (engine, model) == (counts.table.engine, counts.model)
+        assert expected == values(counts)
 
-    def test_vllm_rust_front_end(self) -> None:
-        """The Rust front end: OpenMetrics, whose `# TYPE` lacks the suffix, counts by its sample names."""
-        text = (DATA / "expositions" / "vllm_rust_frontend.prom").read_text(encoding="utf-8")
+    def test_every_exposition_is_told(self) -> None:
+        """No page lies there uncounted."""
+        assert {path.name for path in (DATA / "expositions").glob("*.prom")} == {row[0] for row in STORY}
 
-        counts = count_page(text, content_type="application/openmetrics-text; version=1.0.0; charset=utf-8")
+    def test_evaluated_input_of_llamacpp(self) -> None:
+        """Its input has no cache in it, and what it counts it counts at the end of a request."""
+        table = count_page(exposition("llamacpp.prom")).table
 
-        assert {"input_tokens": 1_204_511, "output_tokens": 311_870, "requests": 1024, "running": 37} == values(counts)
-        assert "0.16 and newer" == counts.table.versions
-
-    def test_llamacpp(self) -> None:
-        """Six digits are read as the whole number that they write, and evaluated input has no cache in it."""
-        counts = count_page((DATA / "expositions" / "llamacpp.prom").read_text(encoding="utf-8"))
-
-        assert {"input_tokens": 402_119, "output_tokens": 1_234_570, "running": 3} == values(counts)
-        assert not counts.table.input_includes_cached
-        assert "finish" == counts.table.counts_at
+        assert (False, "finish") == (table.input_includes_cached, table.counts_at)
 
     @pytest.mark.parametrize(
         "folder",
@@ -190,6 +206,22 @@ class TestCountPage:
 
         with contextlib.suppress(PageError):
             assert values(count_page(text))["input_tokens"] in (100, None)
+
+    @settings(max_examples=300)
+    @given(st.lists(LINES, max_size=20))
+    def test_arbitrary_lines_of_wanted_names_never_crash(self, lines: list[str]) -> None:
+        """Whatever stands behind a wanted name is counted as a whole number from 0 on, or refused by name."""
+        with contextlib.suppress(PageError):
+            counts = count_page("\n".join(lines))
+            counted = [one.value for fields in counts.ranks.values() for one in fields.values()]
+            assert all(value is None or 0 <= value < 2**63 for value in counted)
+
+    @settings(max_examples=200)
+    @given(st.binary(max_size=400), st.one_of(st.none(), st.text(max_size=60)))
+    def test_an_arbitrary_document_is_refused_by_name(self, body: bytes, content_type: str | None) -> None:
+        """Bytes that are no page have no counters, under whatever type they come."""
+        with pytest.raises(PageError):
+            count_page(body.decode("utf-8", "replace"), content_type=content_type)
 
 
 def test_explain_page_names_the_metric_of_every_field() -> None:

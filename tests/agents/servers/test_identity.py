@@ -3,10 +3,12 @@
 import pytest
 
 from tests.agents.servers.pages import PageServer
+from tokenmill_agent.servers.engine_table import PageFacts
 from tokenmill_agent.servers.engines import TABLES, EngineTable
 from tokenmill_agent.servers.identity import Identity, ask_again, ask_first, is_due
 
-VLLM = TABLES[1]
+VLLM = next(table for table in TABLES if table.engine == "vllm")
+SGLANG = next(table for table in TABLES if table.engine == "sglang")
 LLAMACPP = next(table for table in TABLES if table.engine == "llama.cpp")
 
 
@@ -14,7 +16,9 @@ def answers(table: EngineTable, **pages: str) -> Identity:
     """Ask a server that gives these documents."""
     with PageServer() as server:
         for name, text in pages.items():
-            server.show(f"/{name.replace('_', '/')}", text, content_type="application/json")
+            server.show(
+                f"/{name.replace('__', ' ').replace('_', '/').replace(' ', '_')}", text, content_type="application/json"
+            )
         return ask_first(server.url, table, timeout_seconds=30.0)
 
 
@@ -82,6 +86,43 @@ class TestAsk:
             found = ask_again(server.url, VLLM, known)
 
         assert known == found
+
+    def test_sglang(self) -> None:
+        """An SGLang tells its sizes, its precision and its role, and its version beside them."""
+        told = '{"version":"0.5.23","served_model_name":"v3","model_path":"ds/v3","tp_size":8,"dp_size":1,"pp_size":2,'
+        found = answers(SGLANG, server__info=told + '"ep_size":8,"quantization":"fp8","disaggregation_mode":"prefill"}')
+
+        assert ("0.5.23", "v3", "ds/v3") == (found.engine_version, found.model_served, found.model_root)
+        assert (
+            PageFacts(
+                role="prefill",
+                role_basis="endpoint",
+                precision="fp8",
+                precision_basis="endpoint",
+                tensor_parallel=8,
+                data_parallel=1,
+                pipeline_parallel=2,
+                expert_parallel=8,
+            )
+            == found.facts
+        )
+
+    @pytest.mark.parametrize(
+        ("engine", "pages", "expected"),
+        [
+            ("trtllm", {"version": '{"version":"1.3.0"}', "v1_models": '{"data":[{"id":"r1"}]}'}, ("1.3.0", "r1")),
+            ("tgi", {"info": '{"version":"3.3.0","model_id":"org/m"}'}, ("3.3.0", "org/m")),
+            ("lmdeploy", {"v1_models": '{"data":[{"id":"internlm3"}]}'}, (None, "internlm3")),
+            ("triton", {"v2": '{"name":"triton","version":"2.60.0"}'}, ("2.60.0", None)),
+            ("dynamo", {"v1_models": '{"data":[{"id":"m"}]}'}, (None, "m")),
+            ("dynamo", {"v1_models": '{"data":[{"id":"m"},{"id":"other"}]}'}, (None, None)),
+        ],
+    )
+    def test_other_engines(self, engine: str, pages: dict[str, str], expected: tuple[str | None, str | None]) -> None:
+        """Each engine tells what it can; a front end of several models has no one model."""
+        found = answers(next(table for table in TABLES if table.engine == engine), **pages)
+
+        assert expected == (found.engine_version, found.model_served)
 
 
 def test_asks_ever_more_seldom() -> None:
