@@ -4,6 +4,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 GPUS ?= 10000
 FLOWS ?= 1
+JOBS ?= 2
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -62,8 +63,8 @@ lint: $(DEV_STAMP) ## ruff: rules and form
 types: $(DEV_STAMP) ## mypy, strict
 	@$(VENV)/bin/mypy
 
-pytest: $(DEV_STAMP) ## all tests; ARGS="-k name" picks some
-	@$(PY) -m pytest $(ARGS)
+pytest: $(DEV_STAMP) ## all tests, JOBS=2 at a time; ARGS="-k name" picks some
+	@$(PY) -m pytest $(if $(filter-out 0 1,$(JOBS)),-n $(JOBS) --dist loadfile) $(ARGS)
 
 bench: $(DEV_STAMP) ## the benchmarks, as a table; GPUS=100000 for the large one
 	@GPUS=$(GPUS) $(PY) -m tests.benchmarks
@@ -77,6 +78,7 @@ lock: $(DEV_STAMP) ## resolve infra/locks/*.txt anew from pyproject.toml
 	@$(COMPILE) --extra pipeline --extra demo --group build -c infra/locks/dev.txt -o infra/locks/demo.txt
 	@$(COMPILE) --extra pipeline -c infra/locks/dev.txt -o infra/locks/pipeline.txt
 	@$(COMPILE) -c infra/locks/dev.txt -o infra/locks/agent.txt
+	@$(COMPILE) --extra kubernetes -c infra/locks/dev.txt -o infra/locks/kubernetes.txt
 	@wc -l infra/locks/*.txt
 
 clean: ## remove the virtual environment, caches and the demo's data

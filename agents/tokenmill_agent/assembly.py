@@ -1,6 +1,8 @@
 """Puts an agent together from its settings: of this node's real parts, or of an invented node's."""
 
-from dataclasses import dataclass, fields, replace
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -11,9 +13,17 @@ from tokenmill_agent.errors import UsageError
 from tokenmill_agent.gpu.devices import GpuReader
 from tokenmill_agent.gpu.sampler import GpuSampler
 from tokenmill_agent.gpu.simulated import SimulatedReader
-from tokenmill_agent.looker import Looker, PlacementSource, TokenSource
+from tokenmill_agent.host.reading import HostSource
+from tokenmill_agent.host.sampler import HostSampler
+from tokenmill_agent.host.sources import make_sources
+from tokenmill_agent.identity.learn import Find, learn_beside, overlay
+from tokenmill_agent.looker import Finder, Looker, PlacementSource, TokenSource
 from tokenmill_agent.loop import Agent, count_reading
 from tokenmill_agent.messages import Messenger, agent_version
+from tokenmill_agent.placement.kubernetes.node import KubernetesNode
+from tokenmill_agent.placement.kubernetes.placer import KubernetesPlacer
+from tokenmill_agent.placement.kubernetes.setup import api_server, identity_sources, kubernetes_node
+from tokenmill_agent.placement.kubernetes.tokens import KubernetesTokens
 from tokenmill_agent.placement.placer import Placer
 from tokenmill_agent.records import Identity
 from tokenmill_agent.servers.scrape import TokenWatcher
@@ -40,6 +50,10 @@ class Parts:
     tokens: TokenSource | None
     placements: PlacementSource
     simulated: bool
+    finder: Finder | None = None
+    learn: tuple[Find, ...] = ()
+    kubernetes: KubernetesNode | None = None
+    host: Sequence[HostSource] = ()
 
 
 def real_parts(config: Config, telemetry: Telemetry) -> Parts:
@@ -50,15 +64,31 @@ def real_parts(config: Config, telemetry: Telemetry) -> Parts:
         UsageError: a configured server or placement cannot be right.
     """
     settings, clock = config.agent, SystemClock()
-    tokens = TokenWatcher(settings.servers, node=config.node, clock=clock) if settings.servers else None
+    # Without processes on GPUs nothing can be found.
+    finds = settings.discover and settings.gpus == "nvml"
+    watcher = TokenWatcher(settings.servers, node=config.node, clock=clock)
+    api = api_server(config, os.environ)
+    pods = kubernetes_node(config, api) if api is not None else None
+    tokens: TokenSource = watcher
+    if pods is not None:
+        tokens = KubernetesTokens(watcher, pods, settings.servers, pid_of=watcher.pid_of)
     return Parts(
         node=config.node,
         identity=settings.identity,
         clock=clock,
         reader=_nvml_reader(settings, clock, telemetry) if settings.gpus == "nvml" else None,
-        tokens=tokens,
-        placements=Placer(settings.placements, clock=clock),
+        tokens=tokens if settings.servers or finds else None,
+        finder=watcher if finds else None,
+        placements=Placer(
+            settings.placements,
+            clock=clock,
+            pid_of=watcher.pid_of,
+            kubernetes=KubernetesPlacer(pods) if pods is not None else None,
+        ),
+        learn=identity_sources(config, api),
+        kubernetes=pods,
         simulated=False,
+        host=make_sources(settings.host),
     )
 
 
@@ -91,7 +121,7 @@ def simulated_nodes(config: Config) -> list[SimulatedNode]:
             since_us=since_us,
             seed=simulate.seed,
             node=config.agent.node,
-            identity=_overlay(SCENARIOS[name].identity, config.agent.identity),
+            identity=overlay(SCENARIOS[name].identity, config.agent.identity),
         )
         for name in simulate.scenarios
     ]
@@ -127,6 +157,11 @@ def make_agent(
         if parts.reader is not None
         else None
     )
+    messenger = Messenger(
+        node=parts.node, identity=parts.identity, clock=parts.clock, run=run, simulated=parts.simulated
+    )
+    if parts.learn:
+        learn_beside(parts.identity, parts.learn, messenger.know_identity)
     return Agent(
         settings=settings,
         kafka=kafka,
@@ -135,15 +170,15 @@ def make_agent(
         looker=Looker(
             clock=parts.clock,
             tokens=parts.tokens,
+            finder=parts.finder,
             placements=parts.placements,
             background=parts.clock.kind == "system",
         ),
-        messenger=Messenger(
-            node=parts.node, identity=parts.identity, clock=parts.clock, run=run, simulated=parts.simulated
-        ),
+        messenger=messenger,
         sink=sink,
         telemetry=telemetry,
         delivery=delivery,
+        host=_host_sampler(parts, settings),
     )
 
 
@@ -172,6 +207,18 @@ def make_sink(config: Config, telemetry: Telemetry) -> Sink:
         telemetry=telemetry,
         max_queue_bytes=settings.max_queue_bytes,
         open_spool=open_spool if directory is not None and settings.max_spool_bytes else None,
+        drain_bytes_per_second=settings.spool_drain_bytes_per_second,
+    )
+
+
+def _host_sampler(parts: Parts, settings: AgentSettings) -> HostSampler | None:
+    if not parts.host:
+        return None
+    return HostSampler(
+        parts.host,
+        clock=parts.clock,
+        sample_interval_seconds=settings.sample_interval_seconds,
+        background=parts.clock.kind == "system",
     )
 
 
@@ -198,8 +245,3 @@ def _since_us(text: str | None) -> int:
     if since_us > now_us:
         raise UsageError(f"[agent.simulate] since is {text}, which is in the future")
     return since_us
-
-
-def _overlay(below: Identity, above: Identity) -> Identity:
-    said = {one.name: value for one in fields(Identity) if (value := getattr(above, one.name)) is not None}
-    return replace(below, **said)

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -11,18 +12,31 @@ from kafka import KafkaAdminClient
 from kafka import errors as kafka_errors
 
 from tokenmill_agent.assembly import Parts
+from tokenmill_agent.clock import MICROSECONDS, Clock, is_synchronised
 from tokenmill_agent.config import AgentSettings, Config
 from tokenmill_agent.errors import TokenmillError, UsageError
 from tokenmill_agent.gpu.devices import GpuReader, GpuReading
 from tokenmill_agent.gpu.fields import SUCCESS
+from tokenmill_agent.host.reading import HostReading
+from tokenmill_agent.identity.learn import learn
+from tokenmill_agent.looker import gpu_pids
 from tokenmill_agent.records import Device, Placement, Server
 from tokenmill_agent.servers.counters import PageRow, explain_page
 from tokenmill_agent.servers.exposition import PageError
+from tokenmill_agent.servers.found import NO_PAGE
+from tokenmill_agent.servers.scrape import METRICS_DISABLED
 from tokenmill_agent.settings import KafkaSettings
 from tokenmill_agent.sink.client_log import ClientLog
 from tokenmill_agent.sink.kafka import require_settings
 
 Status = Literal["ok", "warn", "fail"]
+
+_HOST_REMEDIES: Final = {
+    "permission_denied": "run the agent as root, or let its user read the meter; for redfish see user and password",
+    "tool_missing": "install ipmitool or freeipmi",
+    "ambiguous": "set redfish_chassis in [agent.host] to the one that is the whole node",
+    "unreachable": "see redfish_url and redfish_ca_file in [agent.host]",
+}
 
 _BOOTSTRAP_TIMEOUT_MS: Final = 5_000
 _MAX_PAGE_BYTES: Final = 64 * 1024 * 1024
@@ -83,16 +97,33 @@ def page(path: Path, content_type: str | None) -> list[PageRow]:
 
 def _node(parts: Parts) -> Iterator[Finding]:
     kind = "a simulated node" if parts.simulated else "this node"
-    said = {name: value for name, value in dataclasses.asdict(parts.identity).items() if value is not None}
+    identity = learn(parts.identity, parts.learn)
+    said = {name: value for name, value in dataclasses.asdict(identity).items() if value is not None}
     where = ", ".join(f"{name} {value}" for name, value in said.items()) or "no [agent.identity], so no bill can join"
     yield Finding(what="node", status="ok", text=f"{parts.node}, {kind}: {where}")
-    yield Finding(what="clock", status="ok", text=f"boot {parts.clock.boot_id()}")
+    yield _clock(parts.clock)
     yield from _gpus(parts)
     servers: list[Server] = []
     yield from _servers(parts, servers)
     yield from _placements(parts, servers)
+    yield from _kubernetes(parts)
+    yield from _host_power(parts)
     if parts.reader is not None:
         parts.reader.close()
+
+
+def _clock(clock: Clock) -> Finding:
+    wall = datetime.fromtimestamp(clock.now_us() // MICROSECONDS, UTC)
+    kept = is_synchronised() if clock.kind == "system" else None
+    text = f"{wall:%Y-%m-%dT%H:%M:%SZ}, up {clock.monotonic_us() / MICROSECONDS / 3600:.1f} h, boot {clock.boot_id()}"
+    if kept is False:
+        return Finding(
+            what="clock",
+            status="warn",
+            text=f"{text}: nothing keeps it in time",
+            remedy="run chronyd or systemd-timesyncd; until then a clock that is off is put right by the broker's time",
+        )
+    return Finding(what="clock", status="ok", text=f"{text}{', kept in time' if kept else ''}")
 
 
 def _state(settings: AgentSettings) -> Finding:
@@ -186,7 +217,17 @@ def _servers(parts: Parts, servers: list[Server]) -> Iterator[Finding]:
             remedy='add [[agent.servers]] with url = "http://127.0.0.1:8000"',
         )
         return
+    processes = parts.reader.processes() if parts.finder is not None and parts.reader is not None else {}
+    if parts.finder is not None:
+        parts.finder.find(gpu_pids(processes))
     look = parts.tokens.look()
+    if parts.finder is not None and not look.servers and not look.problems:
+        yield Finding(
+            what="servers",
+            status="warn",
+            text=f"none configured, and none found behind {len(gpu_pids(processes))} processes on GPUs",
+            remedy='start one, or add [[agent.servers]] with url = "http://127.0.0.1:8000"',
+        )
     servers.extend(look.servers)
     for server in look.servers:
         if server.address not in look.problems:
@@ -198,6 +239,10 @@ def _servers(parts: Parts, servers: list[Server]) -> Iterator[Finding]:
                 f"{server.model_served or 'an unknown model'} as {server.deployment}/{server.replica}, {gpus}",
             )
     for address, problem in look.problems.items():
+        named, _, remedy = problem.partition(": ")
+        if named in (METRICS_DISABLED, NO_PAGE):
+            yield Finding(what="server", status="fail", text=f"{address}: {named}", remedy=remedy)
+            continue
         yield Finding(
             what="server",
             status="fail",
@@ -224,6 +269,21 @@ def _placements(parts: Parts, servers: list[Server]) -> Iterator[Finding]:
         )
 
 
+def _kubernetes(parts: Parts) -> Iterator[Finding]:
+    node = parts.kubernetes
+    if node is None:
+        return
+    for problem in node.problems:
+        yield Finding(
+            what="kubernetes",
+            status="fail",
+            text=problem,
+            remedy="see the mount of the kubelet's socket and the rights of the service account in infra/kubernetes",
+        )
+    if not node.problems:
+        yield Finding(what="kubernetes", status="ok", text=f"{node.pod_count} pods on {parts.node}")
+
+
 def _placement(name: str, rows: list[Placement]) -> Finding:
     gpus = f"{len({row.gpu_uuid for row in rows})} GPUs"
     if name == "empty":
@@ -236,6 +296,40 @@ def _placement(name: str, rows: list[Placement]) -> Finding:
             remedy="add its server as [[agent.servers]], or say who holds them in [[agent.placements]]",
         )
     return Finding(what="placement", status="ok", text=f"{name}: {gpus}, by {rows[0].basis}")
+
+
+def _host_power(parts: Parts) -> Iterator[Finding]:
+    """Say what each configured source of the rest of the node's power gives, and why not where it gives none."""
+    readable = False
+    for source in parts.host:
+        readings = source.read()
+        for reading in readings:
+            readable |= reading.reason is None
+            yield _host_meter(reading)
+        if not readings:
+            yield Finding(what="host", status="ok", text=f"{source.name}: this node has no such meter")
+    if parts.host and not readable:
+        yield Finding(
+            what="host",
+            status="warn",
+            text="nothing beside the GPUs is measured here",
+            remedy="configure redfish or dcmi in [agent.host], or leave it: figures of whole nodes then stay unknown",
+        )
+
+
+def _host_meter(reading: HostReading) -> Finding:
+    name = f"{reading.source}: {reading.id} ({reading.scope})"
+    if reading.reason is not None:
+        detail = f" ({reading.detail})" if reading.detail else ""
+        return Finding(
+            what="host",
+            status="warn",
+            text=f"{name}: {reading.reason}{detail}",
+            remedy=_HOST_REMEDIES.get(reading.reason, "what is missing stays unknown, it is never counted as 0"),
+        )
+    power = reading.power_milliwatts
+    value = f"{power / 1000:.0f} W" if power is not None else "a counter of energy"
+    return Finding(what="host", status="ok", text=f"{name}: {value}")
 
 
 def _sink(config: Config) -> Iterator[Finding]:

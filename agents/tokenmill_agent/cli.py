@@ -46,12 +46,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     # The client logs every failed connection; the agent says once what is wrong.
     logging.getLogger("kafka").propagate = False
     try:
-        return int(arguments.command(arguments))
+        code = int(arguments.command(arguments))
+        sys.stdout.flush()
     except TokenmillError as error:
         print(f"tokenmill-agent: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; what is left of it must not be complained about at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
 
 
 def _run(arguments: argparse.Namespace) -> int:

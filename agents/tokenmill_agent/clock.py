@@ -1,6 +1,7 @@
 """The time that everything in the agent reads and waits on: the system's, or one that a test or a replay drives."""
 
 import bisect
+import ctypes
 import os
 import threading
 import time
@@ -15,6 +16,8 @@ MICROSECONDS: Final = 1_000_000
 _START_TIME_FIELD: Final = 22
 _ANCHORS_MAX: Final = 100_000
 _POLL_SECONDS: Final = 0.02
+_TIMEX_BYTES: Final = 512
+_TIME_ERROR: Final = 5
 
 
 class Clock(Protocol):
@@ -199,6 +202,13 @@ class DrivenClock:
         if len(self._anchors_real_us) > _ANCHORS_MAX:
             del self._anchors_real_us[: _ANCHORS_MAX // 2]
             del self._anchors_driven_us[: _ANCHORS_MAX // 2]
+
+
+def is_synchronised() -> bool | None:
+    """Return whether something (NTP, PTP) keeps the wall clock in time, as adjtimex(2) tells; None where it may not."""
+    # Nothing is set with all zeros; the largest struct timex has 208 bytes.
+    state: int = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
+    return state != _TIME_ERROR if state >= 0 else None
 
 
 def boottime_us() -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tokenmill_agent.errors import UsageError
+from tokenmill_agent.host.settings import HostSettings
 from tokenmill_agent.placement.settings import PlacementSettings
 from tokenmill_agent.records import Identity
 from tokenmill_agent.servers.settings import ServerSettings
@@ -14,6 +15,7 @@ from tokenmill_agent.settings import KafkaSettings, nearest, read_file, section,
 
 GPU_SOURCES: Final = ("nvml", "none")
 SINKS: Final = ("kafka", "stdout")
+KUBERNETES: Final = ("auto", "on", "off")
 
 SCENARIOS: Final = ("hopper", "blackwell")
 """Names of the simulated nodes; `simulated.scenario` describes them."""
@@ -61,9 +63,16 @@ class AgentSettings:
     state_dir: Path | None = None
     max_spool_bytes: int = 256 * 1024 * 1024
     min_free_disk_bytes: int = 1024 * 1024 * 1024
+    spool_drain_bytes_per_second: int = 256 * 1024
     telemetry_address: str = "127.0.0.1"
     telemetry_port: int = 9477
+    host: HostSettings = field(default_factory=HostSettings)
     identity: Identity = field(default_factory=Identity)
+    metadata: bool = True
+    kubernetes: str = "auto"
+    kubernetes_labels: tuple[str, ...] = ("team", "owner", "cost-center")
+    pod_resources_socket: Path = Path("/var/lib/kubelet/pod-resources/kubelet.sock")
+    discover: bool = True
     servers: tuple[ServerSettings, ...] = ()
     placements: tuple[PlacementSettings, ...] = ()
     simulate: SimulateSettings = field(default_factory=SimulateSettings)
@@ -76,6 +85,7 @@ class AgentSettings:
         """
         _one_of("[agent] gpus", self.gpus, GPU_SOURCES)
         _one_of("[agent] sink", self.sink, SINKS)
+        _one_of("[agent] kubernetes", self.kubernetes, KUBERNETES)
         for one in fields(self):
             value = getattr(self, one.name)
             if one.name.endswith(("_interval_seconds", "_deadline_seconds", "_gap_seconds")) and not 0 < value < 86_400:
@@ -97,6 +107,7 @@ class AgentSettings:
             ("max_close_seconds", 0),
             ("max_spool_bytes", 0),
             ("min_free_disk_bytes", 0),
+            ("spool_drain_bytes_per_second", 1),
         ):
             if (value := getattr(self, name)) < least:
                 raise UsageError(f"[agent] {name} is {value}, expected {least} or more")

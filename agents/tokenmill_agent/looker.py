@@ -3,7 +3,7 @@
 import dataclasses
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from tokenmill_agent.clock import Clock
@@ -24,6 +24,14 @@ class TokenSource(Protocol):
         ...
 
 
+class Finder(Protocol):
+    """Looks for servers that nobody configured."""
+
+    def find(self, gpu_pids: Collection[int]) -> bool:
+        """Look for the servers of these processes; say whether other ones are known than before."""
+        ...
+
+
 class PlacementSource(Protocol):
     """Says what holds each GPU."""
 
@@ -36,12 +44,19 @@ class Looker:
     """Runs looks one after the other, in a thread of its own or, on a driven clock, in line."""
 
     def __init__(
-        self, *, clock: Clock, tokens: TokenSource | None, placements: PlacementSource, background: bool
+        self,
+        *,
+        clock: Clock,
+        tokens: TokenSource | None,
+        placements: PlacementSource,
+        background: bool,
+        finder: Finder | None = None,
     ) -> None:
         """Look at nothing yet."""
         self._clock = clock
         self._tokens = tokens
         self._placements = placements
+        self._finder = finder
         self._changed = threading.Condition()
         self._pending: set[str] = set()
         self._failure: Exception | None = None
@@ -132,6 +147,9 @@ class Looker:
             self._servers = tuple(look.servers)
 
     def _place(self, observed_at_us: int, processes: Processes | None) -> None:
+        if self._finder is not None and processes is not None and self._finder.find(gpu_pids(processes)):
+            # At once: what holds a GPU is known by the server, and every second before the first look is lost to it.
+            self._look()
         found = self._placements.place(observed_at_us, processes, self._servers)
         with self._changed:
             self._log.add(found)
@@ -164,6 +182,11 @@ class PlacementLog:
         self._sightings = self._sightings[-1:]
         self._first_after_change = False
         return taken
+
+
+def gpu_pids(processes: Processes) -> set[int]:
+    """Return every process that is on some GPU."""
+    return {process.pid for on_gpu in processes.values() for process in on_gpu or ()}
 
 
 def _content(placements: Sequence[Placement]) -> list[Any]:

@@ -11,8 +11,10 @@ from tokenmill_agent.config import AgentSettings
 from tokenmill_agent.errors import TokenmillError
 from tokenmill_agent.gpu.devices import GpuReading
 from tokenmill_agent.gpu.sampler import GpuSampler
+from tokenmill_agent.host.sampler import HostSampler
 from tokenmill_agent.looker import Looker
 from tokenmill_agent.messages import Messenger
+from tokenmill_agent.records import HostSamples
 from tokenmill_agent.settings import KafkaSettings
 from tokenmill_agent.sink import Delivery, Sink
 from tokenmill_agent.telemetry import Telemetry
@@ -51,8 +53,10 @@ class Agent:
         sink: Sink,
         telemetry: Telemetry,
         delivery: Delivery = "live",
+        host: HostSampler | None = None,
     ) -> None:
         """Put the parts together; nothing runs yet. Without a sampler the node has no GPUs that are read."""
+        self._host = host
         self._settings = settings
         self._kafka = kafka
         self._clock = clock
@@ -69,6 +73,7 @@ class Agent:
         # In this order where several are due at once: what was collected is sent last.
         self._jobs: dict[str, Callable[[], None]] = {
             "row": self._want_row,
+            "host": self._sample_host,
             "sample": self._sample,
             "tokens": self._look_at_tokens,
             "placements": self._look_at_placements,
@@ -94,10 +99,16 @@ class Agent:
         finally:
             self._looker.close()
             self._run_job("send")
+            if self._host is not None:
+                self._host.close()
 
     def once(self) -> None:
         """Read and look at everything once, and send it; may be called again."""
+        if self._host is not None:
+            self._host.sample(row=False)
+            self._host.wait(_LOOK_SECONDS_MAX)
         self._row_is_due = True
+        self._sample_host()
         self._sample()
         self._looker.look_at_tokens()
         self._looker.wait(_LOOK_SECONDS_MAX)
@@ -109,9 +120,13 @@ class Agent:
     def send(self) -> None:
         """Make messages of all that was collected since the last time, and hand them to the sink."""
         placements = self._looker.take_placements()
+        host = self._host.take() if self._host is not None else HostSamples()
         for batch in self._sampler.take() if self._sampler is not None else []:
-            message = self._messenger.gpu_power(batch, placements)
+            message = self._messenger.gpu_power(batch, placements, host)
             self._hand_over(self._kafka.gpu_power_topic, message)
+            host = HostSamples()
+        if host.id:
+            self._hand_over(self._kafka.gpu_power_topic, self._messenger.host_power(placements, host))
         look = self._looker.take_looks()
         if look is None:
             return
@@ -128,6 +143,7 @@ class Agent:
         settings = self._settings
         seconds = {
             "row": settings.row_interval_seconds,
+            "host": settings.sample_interval_seconds,
             "sample": settings.sample_interval_seconds,
             "tokens": settings.scrape_interval_seconds,
             "placements": settings.placement_interval_seconds,
@@ -166,8 +182,13 @@ class Agent:
     def _want_row(self) -> None:
         self._row_is_due = True
 
+    def _sample_host(self) -> None:
+        if self._host is not None:
+            self._host.sample(row=self._row_is_due)
+
     def _sample(self) -> None:
         if self._sampler is None:
+            self._row_is_due = False
             return
         self._sampler.sample(row=self._row_is_due)
         self._samples_since_row += 1
@@ -203,8 +224,9 @@ class Agent:
 
     def _take_last_row(self) -> None:
         """Make a row of the seconds since the last one: no other run can know their integral."""
+        self._row_is_due = True
+        self._run_job("host")
         if self._samples_since_row:
-            self._row_is_due = True
             self._run_job("sample")
 
     def _hand_over(self, topic: str, message: Message) -> None:

@@ -10,6 +10,7 @@ from tokenmill_agent.gpu.sampler import GpuBatch
 from tokenmill_agent.records import (
     SCHEMA_VERSION,
     GpuPowerMessage,
+    HostSamples,
     Identity,
     Placement,
     TokenCountersMessage,
@@ -38,11 +39,28 @@ class Messenger:
         self._nvml_generation = nvml_generation
         self._gpu_count_expected = gpu_count_expected
 
-    def gpu_power(self, batch: GpuBatch, placements: Sequence[Placement]) -> GpuPowerMessage:
-        """Return the message of rows of GPUs; it says of the driver what held when the rows were read."""
+    def know_identity(self, identity: Identity) -> None:
+        """Take where the node stands, for the heads of all later messages."""
+        self._identity = identity
+
+    def gpu_power(
+        self, batch: GpuBatch, placements: Sequence[Placement], host_samples: HostSamples | None = None
+    ) -> GpuPowerMessage:
+        """Return the message of rows of GPUs and of the rest of the node; it says what held when GPUs were read."""
         head = self._head("gpu-power")
         head.update(driver_version=batch.driver_version, nvml_generation=batch.nvml_generation)
-        return GpuPowerMessage(**head, devices=batch.devices, placements=list(placements), samples=batch.samples)
+        return GpuPowerMessage(
+            **head,
+            devices=batch.devices,
+            placements=list(placements),
+            samples=batch.samples,
+            host_samples=host_samples or HostSamples(),
+        )
+
+    def host_power(self, placements: Sequence[Placement], host_samples: HostSamples) -> GpuPowerMessage:
+        """Return a message of rows of the rest of the node alone."""
+        batch = GpuBatch(driver_version=self._driver_version, nvml_generation=self._nvml_generation)
+        return self.gpu_power(batch, placements, host_samples)
 
     def token_counters(self, look: TokenLook) -> TokenCountersMessage:
         """Return the message of rows of token counters."""

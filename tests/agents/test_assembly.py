@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from tokenmill_agent.assembly import live_clock, make_agent, make_sink, real_parts, simulated_nodes, simulated_parts
+from tokenmill_agent.clock import DrivenClock
 from tokenmill_agent.config import AgentSettings, Config, SimulateSettings
 from tokenmill_agent.errors import TokenmillError, UsageError
+from tokenmill_agent.host.settings import HostSettings
 from tokenmill_agent.records import Identity
 from tokenmill_agent.servers.settings import ServerSettings
 from tokenmill_agent.settings import KafkaSettings
@@ -36,6 +38,15 @@ class TestRealNode:
 
         assert (None, None, False) == (parts.reader, parts.tokens, parts.simulated)
         assert ("n1", "r7", "system") == (parts.node, parts.identity.rack, parts.clock.kind)
+
+    def test_the_rest_of_the_node_is_read_as_configured(self) -> None:
+        """The kernel's meters unless something else is said; an invented node has none."""
+        settings = config(gpus="none", host=HostSettings(sources=("dcmi",)))
+        made = simulated_parts(simulated_nodes(simulated(scenarios=("hopper",)))[0], DrivenClock(1))
+
+        assert ["hwmon", "rapl"] == [source.name for source in real_parts(config(gpus="none"), Telemetry()).host]
+        assert ["dcmi"] == [source.name for source in real_parts(settings, Telemetry()).host]
+        assert () == made.host
 
     def test_servers_that_cannot_be_right_are_refused(self) -> None:
         """One address twice would count its tokens twice."""

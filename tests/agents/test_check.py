@@ -4,7 +4,7 @@ import gc
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -13,10 +13,11 @@ from tests.agents.sample_messages import placement
 from tests.agents.sink.test_sink_kafka import closed_port
 from tokenmill_agent.assembly import Parts
 from tokenmill_agent.check import Finding, check, page
-from tokenmill_agent.clock import DrivenClock
+from tokenmill_agent.clock import DrivenClock, SystemClock
 from tokenmill_agent.config import AgentSettings, Config
 from tokenmill_agent.errors import TokenmillError, UsageError
 from tokenmill_agent.gpu.devices import GpuProcess
+from tokenmill_agent.host.reading import HostReading, SourceName
 from tokenmill_agent.records import Identity, Placement
 from tokenmill_agent.settings import KafkaSettings
 
@@ -47,6 +48,20 @@ class Placed:
     def place(self, observed_at_us: int, processes: object, servers: object) -> list[Placement]:  # noqa: ARG002
         """Return them."""
         return self._rows
+
+
+class Metered:
+    """A source of the rest of the node's power that gives readings that a test made."""
+
+    name: Final[SourceName] = "hwmon"
+    interval_seconds: Final = None
+
+    def __init__(self, *readings: HostReading) -> None:
+        self._readings = list(readings)
+
+    def read(self) -> list[HostReading]:
+        """Return them."""
+        return self._readings
 
 
 def parts(reader: ScriptedReader | None, *rows: Placement) -> Parts:
@@ -120,6 +135,25 @@ def test_a_missing_driver_does_not_hide_the_rest() -> None:
         findings, "gpus"
     )
     assert {"servers", "sink"} <= {finding.what for finding in findings}
+
+
+def test_the_clock_is_told_with_its_boot() -> None:
+    """Wall time, time since boot and the name of the boot; a driven clock is nobody's to keep in time."""
+    clock = DrivenClock(1_774_951_200_000_000, boot_id="b-1")
+    finding = of(found(replace(parts(None), clock=clock)), "clock")
+
+    assert ("ok", "2026-03-31T10:00:00Z, up 1.0 h, boot b-1") == (finding.status, finding.text)
+
+
+@pytest.mark.parametrize(("kept", "status"), [(True, "ok"), (False, "warn"), (None, "ok")])
+def test_a_clock_that_nothing_keeps_in_time_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, kept: bool | None, status: str
+) -> None:
+    """Whether something does is the kernel's to say, which no test can set."""
+    monkeypatch.setattr("tokenmill_agent.check.is_synchronised", lambda: kept)
+    finding = of(found(replace(parts(None), clock=SystemClock())), "clock")
+
+    assert (status, kept is False) == (finding.status, "chronyd" in (finding.remedy or ""))
 
 
 def test_settings_that_cannot_be_right_are_wrong_usage() -> None:
@@ -198,3 +232,30 @@ class TestPage:
         """The path is in the line."""
         with pytest.raises(UsageError, match=r"--page: cannot read .*: No such file"):
             page(tmp_path / "nothing", None)
+
+
+def test_meters_of_the_rest_of_the_node_are_shown() -> None:
+    """Each with what it gives, or why it gives nothing and what to do."""
+    readable = HostReading(scope="cpu", source="hwmon", id="Grace Power Socket 0", power_milliwatts=98_000)
+    denied = HostReading(scope="cpu", source="rapl", id="package-0", reason="permission_denied", detail="energy_uj")
+    made = replace(parts(None), host=(Metered(readable, denied), Metered()))
+    findings = [one for one in found(made, gpus="none") if one.what == "host"]
+
+    assert [
+        ("ok", "hwmon: Grace Power Socket 0 (cpu): 98 W"),
+        ("warn", "rapl: package-0 (cpu): permission_denied (energy_uj)"),
+        ("ok", "hwmon: this node has no such meter"),
+    ] == [(one.status, one.text) for one in findings]
+    assert str(findings[1].remedy).startswith("run the agent as root")
+
+
+def test_a_node_whose_rest_is_not_measured_says_so() -> None:
+    """It is a warning: figures of GPUs do not need it."""
+    findings = [one for one in found(replace(parts(None), host=(Metered(),)), gpus="none") if one.what == "host"]
+
+    assert ["ok", "warn"] == [one.status for one in findings]
+
+
+def test_a_node_that_reads_nothing_else_is_not_told_of_it() -> None:
+    """An invented node, or `sources = []`."""
+    assert [] == [one for one in found(parts(None), gpus="none") if one.what == "host"]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -302,3 +303,11 @@ class TestWrongUsage:
         assert code == done.returncode
         assert message in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    """A pipe whose reader has gone, as in `check | head -1`, ends the command without a traceback."""
+    script = f"{shlex.quote(sys.executable)} -m tokenmill_agent.cli check | true"
+    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=False)
+
+    assert "" == done.stderr

@@ -1,13 +1,14 @@
 """Looks at servers and placements: in line or beside the sampler, one at a time."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import pytest
 
 from tests.agents.sample_messages import placement, server, token_samples
 from tokenmill_agent.clock import DrivenClock
 from tokenmill_agent.errors import UsageError
+from tokenmill_agent.gpu.devices import GpuProcess
 from tokenmill_agent.looker import Looker, PlacementLog, Processes
 from tokenmill_agent.records import Placement, Series, Server
 from tokenmill_agent.servers.scrape import TokenLook
@@ -185,3 +186,33 @@ class TestPlacementLog:
     def test_nothing_seen_is_nothing_sent(self) -> None:
         """Not looked is not empty."""
         assert [] == PlacementLog().take()
+
+
+class Finding:
+    """A finder that says what a test says."""
+
+    def __init__(self, *changes: bool) -> None:
+        self.changes = list(changes)
+        self.asked: list[set[int]] = []
+
+    def find(self, gpu_pids: Collection[int]) -> bool:
+        """Remember what was asked."""
+        self.asked.append(set(gpu_pids))
+        return self.changes.pop(0)
+
+
+class TestFinder:
+    """Servers that nobody configured."""
+
+    def test_a_server_that_is_found_is_looked_at_before_the_gpus_are_placed(self) -> None:
+        """With the processes of all GPUs; once it is known, placements look at no page."""
+        scripted, finding = Scripted(), Finding(True, False)
+        scripted.looks = [lambda: look_at(server("a"))]
+        one = Looker(clock=DrivenClock(NOW_US), tokens=scripted, placements=scripted, background=False, finder=finding)
+        process = GpuProcess(pid=7, used_memory_bytes=None, mig_uuid=None)
+        processes: Processes = {"GPU-a": [process], "GPU-b": None}
+        for _ in range(2):
+            one.look_at_placements(processes)
+
+        assert [{7}, {7}] == finding.asked
+        assert [(NOW_US, processes, (server("a"),))] * 2 == scripted.placed

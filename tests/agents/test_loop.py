@@ -4,17 +4,21 @@ import dataclasses
 import json
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.agents.gpu.readers import ScriptedReader
+from tests.agents.host.sysfs import hwmon, write
 from tests.agents.sample_messages import placement, server, token_samples
 from tokenmill_agent.clock import MICROSECONDS, DrivenClock
 from tokenmill_agent.config import AgentSettings
 from tokenmill_agent.errors import TokenmillError
 from tokenmill_agent.gpu.devices import RestartNeededError
 from tokenmill_agent.gpu.sampler import GpuSampler
+from tokenmill_agent.host.hwmon import HwmonSource
+from tokenmill_agent.host.sampler import HostSampler
 from tokenmill_agent.looker import Looker, Processes
 from tokenmill_agent.loop import Agent, Ticker, count_reading
 from tokenmill_agent.messages import Messenger
@@ -31,7 +35,7 @@ NOW_US = 1_795_000_000_000_000
 class Bench:
     """An agent whose every part a test holds in its hand; it is source, placer and sink itself."""
 
-    def __init__(self, *, gpus: bool = True, **settings: Any) -> None:
+    def __init__(self, *, gpus: bool = True, sysfs: Path | None = None, **settings: Any) -> None:
         self.clock = DrivenClock(NOW_US, monotonic_us=0, auto_advance=True)
         self.reader = ScriptedReader(self.clock, "GPU-a", "GPU-b")
         self.telemetry = Telemetry()
@@ -52,6 +56,11 @@ class Bench:
             messenger=Messenger(node="n1", identity=Identity(), clock=self.clock, run=RunState(None), simulated=False),
             sink=self,
             telemetry=self.telemetry,
+            host=(
+                HostSampler([HwmonSource(sysfs)], clock=self.clock, sample_interval_seconds=1.0, background=False)
+                if sysfs is not None
+                else None
+            ),
         )
 
     def look(self) -> TokenLook:
@@ -177,6 +186,34 @@ class TestIntervals:
 
         assert 1 <= bench.telemetry.value("ticks_missed_total", job="sample")
         assert [0, 10] == bench.rows_at_seconds()
+
+
+class TestHostPower:
+    """The rest of the node, in the same messages."""
+
+    def test_rows_are_made_with_those_of_the_gpus(self, tmp_path: Path) -> None:
+        """Each in one message only, and the seconds before the end are not lost."""
+        bench = Bench(sysfs=write(tmp_path, hwmon(0, "Grace Power Socket 0", "98000000")))
+        bench.run(24)
+        rows = [message["host_samples"] for message in bench.messages("tokenmill.gpu-power")]
+
+        assert [0, 10_000_000, 10_000_000, 4_000_000] == [us for row in rows for us in row["covered_us"]]
+        assert {98_000} == {milliwatts for row in rows for milliwatts in row["power_mean_milliwatts"]}
+
+    def test_a_node_without_gpus_sends_them_alone(self, tmp_path: Path) -> None:
+        """A node that only serves draws power too."""
+        bench = Bench(gpus=False, sysfs=write(tmp_path, hwmon(0, "Grace Power Socket 0", "98000000")))
+        bench.run(10)
+        (message,) = bench.messages("tokenmill.gpu-power")
+
+        assert ([], [0, 10_000_000]) == (message["devices"], message["host_samples"]["monotonic_us"])
+
+    def test_one_look_has_them_too(self, tmp_path: Path) -> None:
+        """`once` waits for the reading."""
+        bench = Bench(sysfs=write(tmp_path, hwmon(0, "Grace Power Socket 0", "98000000")))
+        bench.agent.once()
+
+        assert [98_000] == bench.messages("tokenmill.gpu-power")[0]["host_samples"]["power_mean_milliwatts"]
 
 
 class TestPlacements:

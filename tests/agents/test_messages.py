@@ -7,7 +7,7 @@ from tests.agents.sample_messages import placement, server, token_samples
 from tokenmill_agent.clock import DrivenClock
 from tokenmill_agent.gpu.sampler import GpuBatch
 from tokenmill_agent.messages import Messenger, agent_version
-from tokenmill_agent.records import SCHEMA_VERSION, Identity, Series
+from tokenmill_agent.records import SCHEMA_VERSION, HostSamples, Identity, Series
 from tokenmill_agent.servers.scrape import TokenLook
 from tokenmill_agent.state import RunState
 
@@ -33,6 +33,16 @@ def batch(generation: int = 0) -> GpuBatch:
 def look() -> TokenLook:
     """Return a look at one server."""
     return TokenLook(servers=[server()], series=[Series(server=0, rank=0)], samples=token_samples(7), problems={})
+
+
+def test_rows_of_the_rest_of_the_node_go_with_those_of_gpus_or_alone() -> None:
+    """Alone, the head says of the driver what is known of it."""
+    made, host = messenger(RunState(None)), HostSamples(id=["package-0"])
+    made.know_gpus(driver_version="580.1", nvml_generation=2, gpu_count_expected=8)
+    alone = made.host_power([], host)
+
+    assert host == made.gpu_power(batch(), [], host).host_samples
+    assert (host, [], "580.1", 2) == (alone.host_samples, alone.devices, alone.driver_version, alone.nvml_generation)
 
 
 def test_a_head_says_who_sends() -> None:

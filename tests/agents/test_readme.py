@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tokenmill_agent.config import AgentSettings, SimulateSettings
+from tokenmill_agent.host.settings import HostSettings
 from tokenmill_agent.placement.settings import PlacementSettings
 from tokenmill_agent.records import Identity
 from tokenmill_agent.servers.settings import ServerSettings
@@ -41,7 +42,7 @@ def shown(value: Any) -> str:
 
 def default(field: "dataclasses.Field[Any]") -> str:
     """Return how the README shows a field's default."""
-    if field.name in ("identity", "simulate"):
+    if field.name in ("host", "identity", "simulate"):
         return "table"
     if field.name in ("servers", "placements"):
         return "list"
@@ -54,6 +55,7 @@ def default(field: "dataclasses.Field[Any]") -> str:
     ("heading", "settings"),
     [
         ("### `[agent]`", AgentSettings),
+        ("### `[agent.host]`", HostSettings),
         ("### `[agent.identity]`", Identity),
         ("### `[agent.simulate]`", SimulateSettings),
         ("### `[[agent.servers]]`", ServerSettings),

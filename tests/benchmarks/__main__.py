@@ -5,7 +5,14 @@ import subprocess
 import sys
 from typing import Final
 
-BENCHMARKS: Final = ("bench_measure", "bench_ingest", "bench_price", "bench_billing")
+BENCHMARKS: Final = (
+    "bench_exposition",
+    "bench_measure",
+    "bench_ingest",
+    "bench_price",
+    "bench_billing",
+    "bench_agent_footprint",
+)
 
 
 def main() -> int:

@@ -1,13 +1,14 @@
 """Placements by the processes that the driver sees on each GPU: whose process tree is it, and who listens there."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
 from tokenmill_agent.clock import Clock
 from tokenmill_agent.gpu.devices import GpuProcess
-from tokenmill_agent.records import Placement, Server
+from tokenmill_agent.records import Placement, Role, Server
+from tokenmill_agent.servers.cmdline import read_launch
 from tokenmill_agent.servers.discover import Listeners, ancestors, local_addresses
 
 UNKNOWN_SHARE_MIN: Final = 0.05
@@ -25,11 +26,25 @@ class _Holder:
     mig_uuid: str | None
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Unit:
+    """The names that a GPU gets."""
+
+    deployment: str | None
+    replica: str | None
+    role: Role | None
+    model_served: str | None
+    labels: dict[str, str]
+    process_started_at_us: int | None
+
+
 class ProcessPlacer:
     """Places GPUs by process. A process belongs to the server whose listening process is itself, above or below it."""
 
-    def __init__(self, *, clock: Clock) -> None:
+    def __init__(self, *, clock: Clock, pid_of: Callable[[str], int | None] = lambda _: None) -> None:
+        """Search for who listens at a server's address where `pid_of` does not know it."""
         self._clock = clock
+        self._pid_of = pid_of
         self._listeners = Listeners()
         self._addresses: dict[str, frozenset[bytes]] = {}
 
@@ -38,16 +53,19 @@ class ProcessPlacer:
     ) -> list[Placement]:
         """Return the rows of every GPU of `processes`: its holders with their shares, or one row that it is empty."""
         # Finding who listens is dear while a server is down, and of no use while nothing runs.
-        by_pid = self._by_listening_pid(servers) if any(processes.values()) else {}
+        by_pid: dict[int, _Unit] = {}
+        if any(processes.values()):
+            by_pid.update((pid, _unit(server)) for pid, server in self._by_listening_pid(servers).items())
+            by_pid.update(_followers(processes, by_pid))
         rows = []
         for gpu, on_gpu in processes.items():
             holders = _holders(on_gpu, by_pid)
             shares = _shares({holder: _memory(held) for holder, held in holders.items()})
             for holder, share in shares.items():
-                server = by_pid[holder.pid] if holder.pid is not None else None
-                started_at_us = self._started_at_us(holder.pid, server, holders[holder])
+                unit = by_pid[holder.pid] if holder.pid is not None else None
+                started_at_us = self._started_at_us(holder.pid, unit, holders[holder])
                 rows.append(
-                    _row(observed_at_us, gpu, holder.mig_uuid, server, process_started_at_us=started_at_us, share=share)
+                    _row(observed_at_us, gpu, holder.mig_uuid, unit, process_started_at_us=started_at_us, share=share)
                 )
             if not on_gpu:
                 rows.append(_empty(observed_at_us, gpu))
@@ -57,6 +75,10 @@ class ProcessPlacer:
         found: dict[int, Server] = {}
         # Where one process is an engine and a front end, the engine is what holds the weights.
         for server in sorted(servers, key=lambda server: server.vantage == "engine"):
+            pid = self._pid_of(server.address)
+            if pid is not None:
+                found[pid] = server
+                continue
             parts = urlsplit(server.address)
             host = parts.hostname or ""
             if host not in self._addresses:
@@ -66,22 +88,56 @@ class ProcessPlacer:
                 found[life.pid] = server
         return found
 
-    def _started_at_us(self, pid: int | None, server: Server | None, held: Sequence[GpuProcess]) -> int | None:
-        if pid is None or server is None:
+    def _started_at_us(self, pid: int | None, unit: _Unit | None, held: Sequence[GpuProcess]) -> int | None:
+        if pid is None or unit is None:
             starts = [self._clock.process_started_at_us(process.pid) for process in held]
             return min((start for start in starts if start is not None), default=None)
-        start, said = self._clock.process_started_at_us(pid), server.process_started_at_us
+        start, said = self._clock.process_started_at_us(pid), unit.process_started_at_us
         if said is None or (start is not None and abs(start - said) > _SAME_PROCESS_US):
             # The server's own word is of an earlier process where the next one is still loading.
             return start
         return said
 
 
+def _unit(server: Server) -> _Unit:
+    return _Unit(
+        deployment=server.deployment,
+        replica=server.replica,
+        role=server.role,
+        model_served=server.model_served,
+        labels=server.labels,
+        process_started_at_us=server.process_started_at_us,
+    )
+
+
+def _followers(
+    processes: Mapping[str, Sequence[GpuProcess]], by_pid: Mapping[int, _Unit]
+) -> Iterator[tuple[int, _Unit]]:
+    """Yield the launches on this node whose page another node shows, with the names that the other node gives."""
+    for pid in {process.pid for on_gpu in processes.values() for process in on_gpu}:
+        above = list(ancestors(pid))
+        if any(one in by_pid for one in above):
+            continue
+        for one in above:
+            launch = read_launch(one)
+            if launch is not None and launch.follower and launch.model is not None and launch.rendezvous is not None:
+                unit = _Unit(
+                    deployment=launch.model,
+                    replica=launch.rendezvous,
+                    role=launch.role or "aggregated",
+                    model_served=launch.model,
+                    labels={},
+                    process_started_at_us=None,
+                )
+                yield one, unit
+                break
+
+
 def _row(
     observed_at_us: int,
     gpu: str,
     mig_uuid: str | None,
-    server: Server | None,
+    unit: _Unit | None,
     *,
     process_started_at_us: int | None,
     share: float,
@@ -90,18 +146,18 @@ def _row(
         observed_at_us=observed_at_us,
         gpu_uuid=gpu,
         mig_uuid=mig_uuid,
-        deployment=server.deployment if server is not None else None,
-        replica=server.replica if server is not None else None,
-        role=server.role if server is not None else None,
-        model_served=server.model_served if server is not None else None,
-        labels=server.labels if server is not None else {},
+        deployment=unit.deployment if unit is not None else None,
+        replica=unit.replica if unit is not None else None,
+        role=unit.role if unit is not None else None,
+        model_served=unit.model_served if unit is not None else None,
+        labels=unit.labels if unit is not None else {},
         process_started_at_us=process_started_at_us,
         share=share,
-        basis="process" if server is not None else "unknown_process",
+        basis="process" if unit is not None else "unknown_process",
     )
 
 
-def _holders(processes: Iterable[GpuProcess], by_pid: Mapping[int, Server]) -> dict[_Holder, list[GpuProcess]]:
+def _holders(processes: Iterable[GpuProcess], by_pid: Mapping[int, _Unit]) -> dict[_Holder, list[GpuProcess]]:
     holders: dict[_Holder, list[GpuProcess]] = {}
     for process in processes:
         holder = _Holder(pid=_listening_pid(process.pid, by_pid), mig_uuid=process.mig_uuid)
@@ -109,7 +165,7 @@ def _holders(processes: Iterable[GpuProcess], by_pid: Mapping[int, Server]) -> d
     return holders
 
 
-def _listening_pid(pid: int, by_pid: Mapping[int, Server]) -> int | None:
+def _listening_pid(pid: int, by_pid: Mapping[int, _Unit]) -> int | None:
     above = next((ancestor for ancestor in ancestors(pid) if ancestor in by_pid), None)
     if above is not None:
         return above

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import socket
 import struct
+import threading
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 from pathlib import Path
@@ -32,9 +33,13 @@ class _Holder:
 
 
 class Listeners:
-    """Finds the process that listens at a port of this node; remembers it as long as it still holds the socket."""
+    """Finds the process that listens at a port of this node; remembers it as long as it still holds the socket.
+
+    Several threads may call it: one walk over the descriptors of the node is dear, two at once are of no use.
+    """
 
     def __init__(self) -> None:
+        self._walks = threading.Lock()
         self._holders: dict[tuple[frozenset[bytes], int], _Holder] = {}
         self._hidden: set[int] = set()
 
@@ -46,7 +51,8 @@ class Listeners:
         known = self.known(addresses, port)
         if known is not None:
             return known
-        holder = self._look(addresses, port)
+        with self._walks:
+            holder = self._look(addresses, port)
         if holder is None:
             return None
         self._holders[addresses, port] = holder
@@ -57,7 +63,7 @@ class Listeners:
         holder = self._holders.get((addresses, port))
         if holder is not None and not _still_holds(holder):
             holder = None
-            del self._holders[addresses, port]
+            self._holders.pop((addresses, port), None)
         return holder.life if holder is not None else None
 
     def _look(self, addresses: frozenset[bytes], port: int) -> _Holder | None:

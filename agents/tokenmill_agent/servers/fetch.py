@@ -23,12 +23,16 @@ class FetchError(Exception):
     """A document could not be had; the message says why, in a few words, without the address.
 
     `answered` is True where the server spoke and gave something else than was asked for, and will do so again: a
-    status of a server that is busy or loads is no answer.
+    status of a server that is busy or loads is no answer. `status` is the HTTP status where there was another than 200.
     """
 
-    def __init__(self, message: str, *, answered: bool = False) -> None:
+    def __init__(
+        self, message: str, *, answered: bool = False, status: int | None = None, timed_out: bool = False
+    ) -> None:
         super().__init__(message)
         self.answered = answered
+        self.status = status
+        self.timed_out = timed_out
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,18 +43,28 @@ class Document:
     content_type: str | None
 
 
-def fetch(url: str, *, path: str, accept: str = ACCEPT_TEXT, timeout_seconds: float, max_bytes: int) -> Document:
+def fetch(
+    url: str,
+    *,
+    path: str,
+    accept: str = ACCEPT_TEXT,
+    timeout_seconds: float,
+    max_bytes: int,
+    tls: ssl.SSLContext | None = None,
+) -> Document:
     """GET `path` from the server of `url`; a name and password in `url` are used as basic authentication.
+
+    `tls` says whom to trust, the system's authorities where none is given.
 
     Raises:
         FetchError: no connection, not in time, not status 200, cut off, or larger than `max_bytes`.
     """
     deadline = time.monotonic() + timeout_seconds
     try:
-        with _connected(url, timeout_seconds, deadline) as connection:
+        with _connected(url, timeout_seconds, deadline, tls) as connection:
             return _get(connection, path, _headers(url, accept), max_bytes)
     except TimeoutError:
-        raise FetchError(f"no answer within {timeout_seconds:g} s") from None
+        raise FetchError(f"no answer within {timeout_seconds:g} s", timed_out=True) from None
     except ssl.SSLError as error:
         raise FetchError(f"TLS: {error.reason or 'failed'}") from None
     except OSError as error:
@@ -60,10 +74,16 @@ def fetch(url: str, *, path: str, accept: str = ACCEPT_TEXT, timeout_seconds: fl
 
 
 @contextlib.contextmanager
-def _connected(url: str, timeout_seconds: float, deadline: float) -> Iterator[http.client.HTTPConnection]:
+def _connected(
+    url: str, timeout_seconds: float, deadline: float, tls: ssl.SSLContext | None
+) -> Iterator[http.client.HTTPConnection]:
     parts = urlsplit(url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=timeout_seconds)
+    host = parts.hostname or ""
+    connection = (
+        http.client.HTTPSConnection(host, parts.port, timeout=timeout_seconds, context=tls)
+        if parts.scheme == "https"
+        else http.client.HTTPConnection(host, parts.port, timeout=timeout_seconds)
+    )
     connection.connect()
     with connection.sock as sock:
         connection.sock = _DeadlineSocket(sock, deadline)
@@ -74,7 +94,8 @@ def _get(connection: http.client.HTTPConnection, path: str, headers: dict[str, s
     connection.request("GET", path, headers=headers)
     response = connection.getresponse()
     if response.status != http.client.OK:
-        raise FetchError(f"status {response.status}", answered=response.status not in _PASSING_STATUSES)
+        status = response.status
+        raise FetchError(f"status {status}", answered=status not in _PASSING_STATUSES, status=status)
     if response.getheader("Content-Encoding", "identity") != "identity":
         raise FetchError("a compressed answer that was not asked for", answered=True)
     return Document(body=_body(response, max_bytes), content_type=response.getheader("Content-Type"))

@@ -20,8 +20,9 @@ class ServerSettings:
     """One server. What is None is asked of the server, of its page or of its process, or stays unknown.
 
     `url` is the address of the server or of its metrics page; without a path the engine's usual one is taken. A name
-    and password in it are used to ask and are never sent on. `remote` must be said of a server on another host: two
-    nodes that read one server would count it twice. `expected_gpu_count` is how many GPUs hold one copy of the
+    and password in it are used to ask and are never sent on. `remote` must be said of a server on another host, with
+    the `node` that reads it: two nodes that read one server would count it twice; the agents of all other nodes pass
+    it over. `expected_gpu_count` is how many GPUs hold one copy of the
     weights, over all nodes.
     """
 
@@ -42,6 +43,7 @@ class ServerSettings:
     speculative: str | None = None
     labels: dict[str, str] = dataclasses.field(default_factory=dict)
     remote: bool = False
+    node: str | None = None
     vantage: str | None = None
     timeout_seconds: float = 3.0
     max_page_bytes: int = 16 * 1024 * 1024
@@ -53,6 +55,8 @@ class ServerSettings:
             UsageError: naming the key, the value and what is allowed.
         """
         address = url_address(self.url)
+        if self.remote and self.node is None:
+            raise UsageError(f'{WHERE} {address}: remote = true needs node = "NAME", the one node that reads it')
         _one_of(f"{WHERE} {address}: role", self.role, typing.get_args(Role))
         _one_of(f"{WHERE} {address}: vantage", self.vantage, typing.get_args(Vantage))
         _one_of(f"{WHERE} {address}: engine", self.engine, ENGINES)

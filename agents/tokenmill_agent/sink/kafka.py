@@ -16,7 +16,7 @@ from tokenmill_agent.errors import TokenmillError, UsageError
 from tokenmill_agent.settings import KafkaSettings
 from tokenmill_agent.sink import Delivery
 from tokenmill_agent.sink.client_log import ClientLog
-from tokenmill_agent.sink.lane import Lane
+from tokenmill_agent.sink.lane import DRAIN_BYTES_PER_SECOND, Lane
 from tokenmill_agent.sink.spool import Spool
 from tokenmill_agent.telemetry import Telemetry
 
@@ -52,10 +52,12 @@ class KafkaSink:
         max_queue_bytes: int,
         when_full: Literal["drop_oldest", "wait"] = "drop_oldest",
         open_spool: Callable[[str], Spool] | None = None,
+        drain_bytes_per_second: float = DRAIN_BYTES_PER_SECOND,
     ) -> None:
         """Make ready to deliver; returns at once. `max_queue_bytes` holds for each topic, before compression.
 
         `open_spool` returns the spool of a topic; without it what does not fit in memory is dropped, and counted.
+        `drain_bytes_per_second` bounds how fast one spool is sent, before compression.
 
         Raises:
             UsageError: the [kafka] settings contradict each other.
@@ -66,6 +68,7 @@ class KafkaSink:
         self._max_queue_bytes = max_queue_bytes
         self._when_full = when_full
         self._open_spool = open_spool
+        self._drain_bytes_per_second = drain_bytes_per_second
         self._stop = threading.Event()
         self._lanes: dict[str, Lane] = {}
         self._making_lanes = threading.Lock()
@@ -137,6 +140,7 @@ class KafkaSink:
                     when_full=self._when_full,
                     spool=self._open_spool(topic) if self._open_spool is not None else None,
                     stop=self._stop,
+                    drain_bytes_per_second=self._drain_bytes_per_second,
                 )
             return self._lanes[topic]
 

@@ -10,19 +10,21 @@ from kafka import errors as kafka_errors
 from tokenmill_agent.records import DELIVERY_HEADER
 from tokenmill_agent.sink import Delivery
 from tokenmill_agent.sink.client_log import ClientLog
-from tokenmill_agent.sink.outbox import Outbox, Outgoing
+from tokenmill_agent.sink.outbox import QUEUE_FULL, Outbox, Outgoing
 from tokenmill_agent.sink.spool import Spool
 from tokenmill_agent.telemetry import Telemetry
 
 DRAIN_MESSAGES_PER_SECOND: Final = 20.0
-"""How fast a spool empties beside the live messages: an hour of one node in 18 seconds."""
+"""How fast a spool empties at most beside the live messages: an hour of one node in 18 seconds."""
+DRAIN_BYTES_PER_SECOND: Final = 256 * 1024
+"""The same in bytes before compression: a fleet that comes back must not flood its brokers."""
 
 _MAX_MESSAGES: Final = 100_000
 _MAX_IN_FLIGHT: Final = 100
 _REST_SECONDS: Final = 1.0
 _WAKE_SECONDS: Final = 0.5
 _SPOOLED_TIMEOUT_SECONDS: Final = 60.0
-_DRAIN_RETRY_SECONDS: Final = 30.0
+_DRAIN_RETRY_SECONDS: Final = 5.0
 
 _HOPELESS: Final = (
     kafka_errors.MessageSizeTooLargeError,
@@ -49,6 +51,7 @@ class Lane:
         when_full: Literal["drop_oldest", "wait"],
         spool: Spool | None,
         stop: threading.Event,
+        drain_bytes_per_second: float = DRAIN_BYTES_PER_SECOND,
     ) -> None:
         """Start to deliver."""
         self.topic = topic
@@ -67,7 +70,7 @@ class Lane:
         self._telemetry = telemetry
         self._stop = stop
         self._rests_until = 0.0
-        self._drains_from = 0.0
+        self._drain_bytes_per_second = drain_bytes_per_second
         self._lost = 0
         jobs = [self._deliver] if spool is None else [self._deliver, self._drain]
         for job in jobs:
@@ -89,8 +92,14 @@ class Lane:
             message = self.outbox.take(_WAKE_SECONDS)
             if message is not None:
                 self._hand_over(message)
+            self._spill()
 
     def _hand_over(self, message: Outgoing) -> None:
+        if self._is_away() and self._keep(message):
+            # What is on disk is tried by `_drain` alone: trying each new message would keep it in memory until it
+            # failed, and a kill would lose it.
+            self.outbox.delivered(message)
+            return
         try:
             future = self._send(message.key, message.value, message.delivery)
         except (kafka_errors.KafkaError, ValueError, AssertionError) as error:
@@ -98,6 +107,17 @@ class Lane:
             return
         future.add_callback(lambda _metadata: self._succeed(message))
         future.add_errback(lambda error: self._fail(message, error))
+
+    def _is_away(self) -> bool:
+        return self.problem is not None and self.spool is not None and self.spool.messages > 0
+
+    def _spill(self) -> None:
+        """Put on disk what a slow broker lets pile up, before the maker of messages has to drop it."""
+        while self.spool is not None and (message := self.outbox.overflow()) is not None:
+            if not self._keep(message):
+                self.outbox.again(message)
+                return
+            self.outbox.delivered(message)
 
     def _send(self, key: str, value: bytes, delivery: Delivery) -> Any:
         return self._producer.send(
@@ -131,31 +151,33 @@ class Lane:
         return True
 
     def _drop(self, message: Outgoing, reason: str) -> None:
-        if reason == "refused" or not self._keep(message):
+        # A full queue is told to the maker of messages, who must never wait for a disk.
+        if reason in {"refused", QUEUE_FULL} or not self._keep(message):
             self._lost += 1
             self._telemetry.count("messages_dropped_total", reason=reason)
 
     def _drain(self) -> None:
         """Send what is on disk, one after the other, while live messages are taken."""
-        while not self._stop.wait(1 / DRAIN_MESSAGES_PER_SECOND):
-            # While live messages fail, these are tried now and then only: perhaps no live one comes any more.
-            may_try = self.problem is None or monotonic() >= self._drains_from
-            spooled = self.spool.oldest() if self.spool is not None and may_try else None
-            if spooled is None:
-                self._stop.wait(_REST_SECONDS)
-                continue
-            try:
-                self._send(spooled.key, spooled.value, "spooled").get(timeout=_SPOOLED_TIMEOUT_SECONDS)
-            except _HOPELESS:
-                self._telemetry.count("messages_dropped_total", reason="refused")
-            except (kafka_errors.KafkaError, ValueError, AssertionError) as error:
-                self._say(error)
-                self._drains_from = monotonic() + _DRAIN_RETRY_SECONDS
-                continue
-            else:
-                self._count_delivered(spooled.value)
-            if self.spool is not None:
-                self.spool.acknowledge(spooled)
+        rest_seconds = 0.0
+        while not self._stop.wait(rest_seconds):
+            rest_seconds = self._drain_one()
+
+    def _drain_one(self) -> float:
+        """Send the oldest message on disk, and return how many seconds to rest before the next."""
+        spooled = self.spool.oldest() if self.spool is not None else None
+        if self.spool is None or spooled is None:
+            return _REST_SECONDS
+        try:
+            self._send(spooled.key, spooled.value, "spooled").get(timeout=_SPOOLED_TIMEOUT_SECONDS)
+        except _HOPELESS:
+            self._telemetry.count("messages_dropped_total", reason="refused")
+        except (kafka_errors.KafkaError, ValueError, AssertionError) as error:
+            self._say(error)
+            return _DRAIN_RETRY_SECONDS
+        else:
+            self._count_delivered(spooled.value)
+        self.spool.acknowledge(spooled)
+        return max(1 / DRAIN_MESSAGES_PER_SECOND, len(spooled.value) / self._drain_bytes_per_second)
 
     def _count_delivered(self, value: bytes) -> None:
         self._telemetry.count("messages_delivered_total")

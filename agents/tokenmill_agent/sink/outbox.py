@@ -94,6 +94,16 @@ class Outbox:
             self._in_flight[message.number] = message
             return message
 
+    def overflow(self) -> Outgoing | None:
+        """Return the oldest waiting message, in flight from now on; None while half of the room is free."""
+        with self._changed:
+            count = len(self._waiting) + len(self._in_flight)
+            if not self._waiting or (count <= self._max_messages // 2 and self._bytes <= self._max_bytes // 2):
+                return None
+            message = self._waiting.pop(0)
+            self._in_flight[message.number] = message
+            return message
+
     def delivered(self, message: Outgoing) -> None:
         """Forget a message that arrived."""
         self._forget(message)

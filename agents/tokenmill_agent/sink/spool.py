@@ -173,8 +173,9 @@ class Spool:
         number = max((segment.number for segment in self._segments), default=self._segment) + 1
         path = self._directory / f"{number:012d}.segment"
         self._writer = path.open("ab")
-        _sync_directory(self._directory)
+        # Known before anything can fail: a file that nobody knows would never be removed.
         self._segments.append(_Segment(number=number, path=path, size=0, entries=0))
+        _sync_directory(self._directory)
         return self._writer
 
     def _close_writer(self) -> None:
@@ -205,6 +206,8 @@ class Spool:
 
     def _find_segments(self) -> Iterator[_Segment]:
         for path in sorted(self._directory.glob("*.segment")):
+            if not path.stem.isdigit():
+                continue
             number = int(path.stem)
             if number < self._segment:
                 path.unlink()

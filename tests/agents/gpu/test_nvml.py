@@ -105,6 +105,30 @@ class TestEnergyAndPower:
             reading["reasons"],
         )
 
+    def test_a_batch_that_fails_whole_leaves_the_gpu_be(self, fake_nvml: FakeNvml, remote: Start) -> None:
+        """Every field has the batch's code as its reason, and the next batch counts."""
+        reader = remote()
+        fake_nvml.write({"call.nvmlDeviceGetFieldValues.gpu0": "!10"})
+        failed, other = reader.read(detail=False)
+        fake_nvml.write({})
+
+        assert ("ok", ["energy_timeout", "power_timeout"], []) == (
+            failed["state"],
+            failed["reasons"],
+            other["reasons"],
+        )
+        assert [[], []] == [reading["reasons"] for reading in reader.read(detail=False)]
+
+    def test_a_field_that_fails_for_now_is_asked_for_again(self, fake_nvml: FakeNvml, remote: Start) -> None:
+        """Only an answer that says never is remembered from the probe."""
+        for_now = {"gpu*.field.83.0": "!21", "gpu*.field.191.0": "!3", "call.nvmlDeviceGetTotalEnergyConsumption": "!3"}
+        fake_nvml.write({"count": 1, **for_now})
+        reader = remote()
+        first = reader.read(detail=False)[0]["reasons"]
+        fake_nvml.write({"count": 1, "gpu0.energy": 8})
+
+        assert (["energy_no_data"], 8) == (first, reader.read(detail=False)[0]["energy_counter_millijoules"])
+
     @pytest.mark.parametrize("kind", ["f64 nan", "f64 -1", "kind9", f"u64 {2**64 - 1}"])
     def test_a_number_that_is_none_is_absurd(self, fake_nvml: FakeNvml, remote: Start, kind: str) -> None:
         """Not a number, negative, of an unknown type or beyond 63 bits: set aside with a reason."""
@@ -252,6 +276,15 @@ class TestProcesses:
         fake_nvml.write({"count": 1, "call.nvmlDeviceGetComputeRunningProcesses_v3": "!4"})
 
         assert [None] == list(remote().processes().values())
+
+    def test_a_board_that_is_split_is_one_row(self, fake_nvml: FakeNvml, remote: Start) -> None:
+        """Two instances of one GPU share its power: neither has a row, and the GPU has one."""
+        split = {"count": 2, "gpu0.mig.0": "MIG-a", "gpu0.mig.1": "MIG-b", "gpu0.power": 600_000, "gpu1.power": 80_000}
+        fake_nvml.write(split)
+        readings = remote().read()
+
+        assert [600_000, 80_000] == [reading["power_milliwatts"] for reading in readings]
+        assert 2 == len({reading["gpu_uuid"] for reading in readings})
 
     def test_mig_instances_carry_their_own_processes(self, fake_nvml: FakeNvml, remote: Start) -> None:
         """The GPU is marked, each process names its instance, and the GPU's energy stays one counter."""

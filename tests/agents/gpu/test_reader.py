@@ -36,6 +36,30 @@ def test_a_lost_gpu_leaves_the_others_be(fake_nvml: FakeNvml, remote: Start) -> 
     assert ["lost", "ok"] == [device["state"] for device in reader.devices()]
 
 
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (15, "gpu_lost"),
+        (16, "gpu_reset_required"),
+        (17, "gpu_access_refused"),
+        (28, "gpu_not_found"),
+        (999, "gpu_unknown_error"),
+    ],
+)
+def test_a_gpu_says_how_it_was_lost_and_is_read_again_when_it_is_back(
+    fake_nvml: FakeNvml, remote: Start, code: int, reason: str
+) -> None:
+    """Its counter may begin at 0 again; it is passed on as it is, in the same generation."""
+    reader = remote()
+    fake_nvml.write({"gpu1": f"!{code}"})
+    reasons = [reading["reasons"] for reading in reader.read(detail=False)]
+    fake_nvml.write({"gpu1.energy": 3})
+
+    assert [[], [reason]] == reasons
+    assert ["ok", "ok"] == until(reader, lambda states: set(states) == {"ok"})
+    assert (3, 0) == (reader.read(detail=False)[1]["energy_counter_millijoules"], reader.ask("nvml_generation"))
+
+
 def test_a_lost_gpu_whose_energy_still_answers_is_lost(fake_nvml: FakeNvml, remote: Start) -> None:
     """One field that says that the GPU is gone decides for the whole reading."""
     reader = remote()
@@ -99,6 +123,19 @@ def test_a_changed_driver_ends_the_process(fake_nvml: FakeNvml, remote: Start) -
     fake_nvml.write({"gpu0": "!18"})
     with pytest.raises(RemoteError, match="supervisor") as raised:
         reader.read()
+
+    assert "RestartNeededError" == raised.value.name
+
+
+@pytest.mark.parametrize("state", [{"gpu0.field.83.0": "!18"}, {"call.nvmlDeviceGetFieldValues.gpu1": "!18"}])
+def test_a_changed_driver_ends_the_process_wherever_it_shows(
+    fake_nvml: FakeNvml, remote: Start, state: dict[str, str]
+) -> None:
+    """In one field's code, or in the batch of one GPU."""
+    reader = remote()
+    fake_nvml.write(state)
+    with pytest.raises(RemoteError, match="supervisor") as raised:
+        reader.read(detail=False)
 
     assert "RestartNeededError" == raised.value.name
 

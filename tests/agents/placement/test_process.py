@@ -1,11 +1,14 @@
 """Tests of placement by the processes on a GPU, with processes that really listen."""
 
+import dataclasses
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
 from tests.agents.placement.rows import listening_process, on_gpu, server_at
+from tests.agents.servers.launched import launched
 from tokenmill_agent.clock import DrivenClock, SystemClock
 from tokenmill_agent.gpu.devices import GpuProcess
 from tokenmill_agent.placement.process import ProcessPlacer
@@ -177,3 +180,39 @@ class TestProcessStart:
         (row,) = ProcessPlacer(clock=clock).place(5, {"GPU-a": [on_gpu(first[1])]}, [server_at(first[0])])
 
         assert clock.process_started_at_us(first[1]) == row.process_started_at_us
+
+
+class TestFollower:
+    """A node whose processes serve another node's page."""
+
+    def test_is_placed_on_the_leaders_replica(self, tmp_path: Path) -> None:
+        """By its own command line, which says where the nodes meet, and the model."""
+        flags = ["--headless", "--nnodes", "2", "--node-rank", "1", "--master-addr", "n1", "--master-port", "29501"]
+        with launched(tmp_path, "vllm", ["serve", "org/big", *flags, "-tp", "16"]) as server:
+            (row,) = place([on_gpu(server.worker)])
+
+        assert ("org/big", "rendezvous:n1:29501", "aggregated", "process") == (
+            row.deployment,
+            row.replica,
+            row.role,
+            row.basis,
+        )
+
+    def test_without_a_rendezvous_is_unknown(self, tmp_path: Path) -> None:
+        """Nothing says whose part it is."""
+        with launched(tmp_path, "vllm", ["serve", "org/big", "--headless"]) as server:
+            (row,) = place([on_gpu(server.worker)])
+
+        assert ("unknown_process", None) == (row.basis, row.replica)
+
+
+def test_a_process_that_was_found_is_not_searched_for(first: tuple[int, int, int]) -> None:
+    """An address that is not this node's is placed too, where its process is known."""
+    _, pid, child = first
+    far = dataclasses.replace(server_at(1), address="http://192.0.2.1:8000")
+
+    (row,) = ProcessPlacer(clock=SystemClock(), pid_of={far.address: pid}.get).place(
+        5, {"GPU-a": [on_gpu(child)]}, [far]
+    )
+
+    assert "r1" == row.replica

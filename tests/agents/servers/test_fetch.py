@@ -70,8 +70,10 @@ class TestFetch:
         """A redirect is not followed and an error page is not read."""
         with PageServer() as server:
             server.show("/metrics", "vllm:prompt_tokens_total 5\n", status=status)
-            with pytest.raises(FetchError, match=f"status {status}"):
+            with pytest.raises(FetchError, match=f"status {status}") as caught:
                 get(server.url)
+
+        assert (status, False) == (caught.value.status, caught.value.timed_out)
 
     def test_too_large(self) -> None:
         """A page beyond the limit is given up, not cut."""
@@ -103,8 +105,10 @@ class TestFetch:
     def test_hanging_server(self) -> None:
         """The deadline holds over the whole exchange, also after a first part of the page came."""
         head = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nup"
-        with answering(head, hang=True) as url, pytest.raises(FetchError, match="no answer within"):
+        with answering(head, hang=True) as url, pytest.raises(FetchError, match="no answer within") as caught:
             get(url, timeout_seconds=0.3)
+
+        assert (None, True) == (caught.value.status, caught.value.timed_out)
 
     def test_chunked_page(self) -> None:
         """A page sent in chunks is put together."""

@@ -72,6 +72,20 @@ class TestLook:
 
         assert {2} == {len(getattr(samples, name)) for name in samples.__slots__}
 
+    def test_never_asks_at_the_path_that_tensorrt_llm_empties(self, clock: DrivenClock) -> None:
+        """An address alone is asked at the paths of single engines first: its JSON belongs to another reader."""
+        tokens = '{model_name="r1",engine_type="pytorch"}'
+        with PageServer() as server:
+            server.show(
+                "/prometheus/metrics",
+                f"trtllm_prompt_tokens_total{tokens} 7.0\ntrtllm_generation_tokens_total{tokens} 5.0\n",
+            )
+            server.show("/metrics", "[]", content_type="application/json")
+            look = watch(ServerSettings(url=server.url), clock=clock).look()
+
+            assert ([7], [5]) == (look.samples.input_tokens, look.samples.output_tokens)
+            assert "/metrics" not in [path for path, _ in server.asked]
+
     def test_names_the_process_life_by_the_page(self, server: PageServer, clock: DrivenClock) -> None:
         """The page's own start wins over that of the listening process."""
         (found,) = watch(ServerSettings(url=server.url), clock=clock).look().servers
@@ -272,7 +286,7 @@ class TestConfiguration:
         ):
             watch(ServerSettings(url="http://192.0.2.1:8000"), clock=clock)
 
-        watch(ServerSettings(url="http://192.0.2.1:8000", remote=True), clock=clock)
+        watch(ServerSettings(url="http://192.0.2.1:8000", remote=True, node="n1"), clock=clock)
 
     @pytest.mark.parametrize(
         "url", ["http://me:x@127.0.0.1:8000/", "http://127.0.0.1:8000/metrics", "http://localhost:8000"]

@@ -71,6 +71,20 @@ def test_a_message_larger_than_the_box_is_dropped_itself() -> None:
     assert ([(b"toolarge", "queue_full")], 0) == (bench.dropped, bench.outbox.messages)
 
 
+def test_only_what_fills_more_than_half_overflows() -> None:
+    """The oldest first, as in flight: it returns to its place where it could not be put elsewhere."""
+    bench = Bench(max_bytes=8)
+    bench.put(b"aa", b"bb", b"cc")
+    first = bench.outbox.overflow()
+
+    assert first is not None
+    assert b"aa" == first.value
+
+    bench.outbox.delivered(first)
+
+    assert bench.outbox.overflow() is None
+
+
 def test_what_is_in_flight_is_not_dropped() -> None:
     """It may have arrived: the newest goes where nothing waits."""
     bench = Bench(max_messages=1)

@@ -1,0 +1,1 @@
+"""Where this node stands, as its cloud and its cluster tell it."""
