@@ -112,6 +112,24 @@ class ScriptedNode:
         )
         self._send(message, records.GPU_POWER_TOPIC, true_sent_us, delivery)
 
+    def host_rows(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Send host readings: `at_us` and any column of `records.HostSamples`, of a BMC's input by default."""
+        base = {"scope": "node_input", "source": "redfish", "id": "input"}
+        columns: dict[str, list[Any]] = {field.name: [] for field in dataclasses.fields(records.HostSamples)}
+        for row in rows:
+            clocks = {"sampled_at_us": row["at_us"], "monotonic_us": row["at_us"] - self.boot_at_us}
+            for name, column in columns.items():
+                column.append((base | row | clocks).get(name))
+        sent_at_us = max(row["at_us"] for row in rows)
+        message = records.GpuPowerMessage(
+            **self.head("gpu-power", sent_at_us),
+            devices=[self.device(gpu) for gpu in range(self.gpu_count)],
+            placements=[],
+            samples=records.GpuSamples(),
+            host_samples=records.HostSamples(**columns),
+        )
+        self._send(message, records.GPU_POWER_TOPIC, sent_at_us, "live")
+
     def token_rows(
         self,
         servers: Sequence[records.Server],

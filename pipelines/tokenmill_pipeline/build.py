@@ -162,7 +162,8 @@ def _forget(connection: duckdb.DuckDBPyConnection) -> None:
     horizon = connection.execute("select max(hour_at) from measured.node_hours").fetchall()[0][0]
     if oldest is None or horizon - oldest <= timedelta(days=8):
         return
-    for table in ("gpu_energy", "series_tokens", "series_hours", "node_hours", "clock_offsets"):
+    energies = ("gpu_energy", "host_energy", "node_energy")
+    for table in (*energies, "series_tokens", "series_hours", "node_hours", "clock_offsets"):
         connection.execute(f"delete from measured.{table} where hour_at < $1", [horizon - timedelta(days=8)])
 
 

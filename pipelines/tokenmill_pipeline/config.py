@@ -67,6 +67,7 @@ class BuildSettings:
     tokens_per_second_per_gpu_max: int = 1_000_000
     power_limit_factor: float = 1.2
     energy_cross_check_share: float = 0.05
+    vantage_cross_check_share: float = 0.05
     reporting_currency: str = "USD"
     close_after_days: int = 10
     hours_per_batch: int = 24
@@ -84,6 +85,7 @@ class BuildSettings:
             clock_offset_tolerance_seconds=self.clock_offset_tolerance_seconds,
             tokens_per_second_per_gpu_max=self.tokens_per_second_per_gpu_max,
             energy_cross_check_share=self.energy_cross_check_share,
+            vantage_cross_check_share=self.vantage_cross_check_share,
             close_after_days=self.close_after_days,
         )
 

@@ -21,6 +21,9 @@ SILENT: Final = timedelta(minutes=15)
 """A node that was silent for longer is worth a look."""
 UNPUBLISHED: Final = timedelta(hours=2)
 REASONS_MAX: Final = 20
+RIVALS_LOOKED_AT: Final = timedelta(hours=2)
+RIVALS_OVERLAP_SECONDS: Final = 30
+"""Two runs of an agent that wrote beside each other for longer than this are two agents, not a restart."""
 PARQUET_MARK: Final = b"PAR1"
 """The bytes that every Parquet file starts and ends with."""
 
@@ -76,6 +79,7 @@ def look_at_landing(settings: PipelineSettings) -> Iterator[Finding]:
             )
         rejected = landing.files_for(manifests, "rejected_messages")
         yield from _refused(settings, [path for path in rejected if path not in damaged])
+        yield from _rivals(settings, [] if damaged else manifests)
 
 
 def look_at_warehouse(settings: PipelineSettings, now: datetime) -> Iterator[Finding]:
@@ -209,6 +213,42 @@ def _refused(settings: PipelineSettings, paths: list[Path]) -> Iterator[Finding]
             value=count,
             verdict="look",
             remedy="raw.rejected_messages in warehouse.duckdb has the payload and where it came from",
+        )
+
+
+def _rivals(settings: PipelineSettings, manifests: list[landing.SliceManifest]) -> Iterator[Finding]:
+    """Say on which nodes several agents ran at once in the last two hours that landed.
+
+    The broker's time of live messages tells: what a run left on disk is sent later by another one.
+    """
+    newest_us = max((manifest.last_landed_at_us for manifest in manifests), default=0)
+    oldest_us = newest_us - RIVALS_LOOKED_AT // timedelta(microseconds=1)
+    recent = [manifest for manifest in manifests if manifest.last_landed_at_us >= oldest_us]
+    if not (paths := landing.files_for(recent, "messages")):
+        return
+    connection = warehouse.connect(":memory:", settings)
+    try:
+        found = connection.execute(
+            "with runs as (select node, run_id, min(appended_at_us) as first_us, max(appended_at_us) as last_us "
+            "from read_parquet($paths) where delivery = 'live' group by all) "
+            "select a.node, count(distinct a.run_id) from runs as a join runs as b on a.node = b.node "
+            "and a.run_id <> b.run_id and least(a.last_us, b.last_us) - greatest(a.first_us, b.first_us) > $overlap_us "
+            "group by all order by all limit $most",
+            {
+                "paths": [str(path) for path in paths],
+                "overlap_us": RIVALS_OVERLAP_SECONDS * 1_000_000,
+                "most": REASONS_MAX,
+            },
+        ).fetchall()
+    finally:
+        connection.close()
+    for node, count in found:
+        yield Finding(
+            area="landing",
+            what=f"{node}: agents at once",
+            value=count,
+            verdict="look",
+            remedy="end all but one; if they are several nodes, give each a name of its own in [agent] node",
         )
 
 

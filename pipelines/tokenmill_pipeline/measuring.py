@@ -48,6 +48,7 @@ def set_constants(connection: duckdb.DuckDBPyConnection, build: BuildSettings, f
             "tokens_per_second_per_gpu_max": build.tokens_per_second_per_gpu_max,
             "power_limit_factor": build.power_limit_factor,
             "energy_cross_check_share": build.energy_cross_check_share,
+            "vantage_cross_check_share": build.vantage_cross_check_share,
             "require_confirmation": fleet_settings.require_confirmation,
             "hours_from_us": 0,
             "hours_to_us": 0,
@@ -154,7 +155,10 @@ def _neighbours(connection: duckdb.DuckDBPyConnection) -> list[datetime]:
                 c.hour_at,
                 case when c.is_first_moved then coalesce(
                     max(h.hour_at) filter (h.hour_at < c.hour_at),
-                    greatest(any_value(s.started_at), any_value(w.hour_at))
+                    case
+                        when any_value(s.started_at) is not null
+                            then greatest(any_value(s.started_at), any_value(w.hour_at))
+                    end
                 ) end as from_at,
                 case when c.is_last_moved then min(h.hour_at) filter (h.hour_at > c.hour_at) end as to_at
             from changed as c

@@ -21,8 +21,14 @@ create or replace macro spread_before(amount, from_us, to_us, at_us) as
 -- update step. NULL, which compares as plausible nowhere, is replaced by a bound that no GPU reaches.
 create or replace macro energy_millijoules_max(limit_milliwatts, time_us) as
     coalesce(limit_milliwatts, 20000000) * getvariable('power_limit_factor') * (time_us + 1000000) / 1e6;
+-- Wall and monotonic time that differ by more than 2 s over a step: the wall clock was set meanwhile.
+create or replace macro is_clock_step(wall_us, monotonic_us) as abs(wall_us - monotonic_us) > 2000000;
 -- The agent leaves gaps over 3 s out of its integral: where it covers all of a step, the step has none.
 create or replace macro has_no_gap(step_us, covered_us) as coalesce(covered_us >= step_us - 3000000, false);
+-- No node, and no rack, draws a megawatt: a host reading above it, with a second for the sensor's update step, is none.
+create or replace macro host_energy_millijoules_max(time_us) as 1000000000.0 * (time_us + 1000000) / 1e6;
+-- A text as a key: the first 64 bits of its MD5, the same in every version.
+create or replace macro key_of(name) as (md5_number_lower(name)::hugeint - 9223372036854775808)::bigint;
 -- What each counter did between two looks; NULL where either look lacked it.
 create or replace macro counter_steps(counters, prior) as {
     input: counters.input - prior.input,

@@ -210,7 +210,7 @@ class TestEpochs:
             found = rows(connection, "select gpu_energy_millijoules as e, reasons from hourly.unit_use")[0]
 
         assert 3600 * MILLIJOULES_PER_SECOND == found["e"]
-        assert expected == ("energy_cross_check_failed" in found["reasons"])
+        assert expected == ("energy_methods_differ" in found["reasons"])
 
 
 class TestClock:

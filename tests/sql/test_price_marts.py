@@ -156,7 +156,7 @@ def test_node_and_facility_power_use_what_is_measured_and_stated(priced: Priced)
     priced.price()
 
     names = "tokens_per_second_per_megawatt_node, tokens_per_second_per_megawatt_facility, pue_source, reasons"
-    assert (1.25e6, 1e6, "pue of the test", []) == power(priced, names)
+    assert (1.25e6, 1e6, "modelled: pue of the test", []) == power(priced, names)
 
 
 def test_a_ratio_divides_only_what_is_known_on_both_sides(priced: Priced) -> None:

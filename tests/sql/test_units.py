@@ -1,73 +1,11 @@
 """Units that are more than one row of the fact: what is divided must be the whole unit, on both sides."""
 
 from pathlib import Path
-from typing import Any
 
-import duckdb
 import pytest
 
-from tests.scripted import ScriptedNode, ScriptedWarehouse, at, rows, server
-from tokenmill_agent.records import Placement
-from tokenmill_pipeline.billing.load import LoadOptions, load_path
-from tokenmill_pipeline.billing.settings import BillingSettings
-from tokenmill_pipeline.build import build
-
-RATE_PER_GPU_HOUR = 2.0
-OVER = 3600 + 300
-PRICES = f"""
-[[rate_card]]
-provider = "acme"
-gpu_sku = "H200"
-currency = "USD"
-per_gpu_hour = {RATE_PER_GPU_HOUR}
-valid_from = 2026-01-01T00:00:00Z
-source = "invented for a test"
-checked = true
-"""
-
-
-def watch(node: ScriptedNode, placements: Any, first: int = -10, last: int = OVER) -> None:
-    """Send a reading and the sightings of `placements(seconds)` every ten seconds."""
-    for seconds in range(first, last, 10):
-        found: list[Placement] = placements(seconds)
-        node.gpu_rows(
-            [
-                {"gpu": gpu, "at_us": at(seconds), "energy_counter_millijoules": 400_000 * (seconds + 10**6)}
-                for gpu in range(node.gpu_count)
-            ],
-            placements=found,
-        )
-
-
-def serve(node: ScriptedNode, first: int = 10, last: int = OVER, **more: Any) -> None:
-    """Send looks at a server that takes ten tokens a second and gives five."""
-    life = server(started_at_us=at(-9000), **{"server_id": f"{node.name}/{more.get('role')}", **more})
-    for seconds in range(first, last, 10):
-        node.token_rows([life], [{"at_us": at(seconds), "input_tokens": 10 * seconds, "output_tokens": 5 * seconds}])
-
-
-def economics(tmp_path: Path, nodes: list[ScriptedNode], *bills: str) -> dict[str, dict[str, Any]]:
-    """Build, with a rate card of 2 a GPU-hour and bills, and return the first hour's published rows by model."""
-    from datetime import UTC, datetime
-
-    warehouse = ScriptedWarehouse(tmp_path)
-    now = datetime.fromtimestamp(at(OVER) / 1e6, UTC)
-    for node in nodes:
-        warehouse.land(node.sent)
-    for name, text in [("prices.toml", PRICES), *[(f"{i}.csv", bill) for i, bill in enumerate(bills)]]:
-        (tmp_path / name).write_text(text, encoding="utf-8")
-        options = LoadOptions(provider="acme", currency="USD")
-        load_path(warehouse.settings, BillingSettings(), tmp_path / name, options=options, now=now)
-    build(warehouse.settings, warehouse.build, warehouse.fleet, BillingSettings(), now=now)
-    with duckdb.connect(str(warehouse.settings.published_path), read_only=True) as connection:
-        return {
-            row["model"]: row
-            for row in rows(
-                connection,
-                "select * from marts.hourly_cost_per_token as c left join marts.hourly_tokens_per_megawatt as t "
-                "using (hour_at, gpu_generation, model) where hour_at = timestamp '2026-03-01 10:00'",
-            )
-        }
+from tests.scripted import ScriptedNode, at
+from tests.scripted_fleet import RATE_PER_GPU_HOUR, economics, serve, watch
 
 
 def test_whole_unit_costs_though_its_nodes_are_labelled_apart(tmp_path: Path) -> None:

@@ -107,17 +107,18 @@ select
     s.gpu_energy_interpolated_millijoules,
     s.matched_gpu_energy_millijoules,
     s.module_energy_millijoules,
-    null::bigint as node_energy_millijoules,
-    null::bigint as matched_node_energy_millijoules,
+    e.node_energy_millijoules,
+    e.matched_node_energy_millijoules,
     case len(s.energy_methods)
         when 0 then '(none)'
         when 1 then s.energy_methods[1]
         else 'mixed'
     end as energy_method,
-    '(none)' as node_energy_method,
+    coalesce(e.node_energy_method, '(none)') as node_energy_method,
     s.simulated,
     reasons_of(
         s.reasons
+        || coalesce(e.reasons, ['no_node_power'])
         || [
             case when s.simulated then 'simulated' end,
             case when s.gpu_energy_millijoules is null and s.module_energy_millijoules is not null then 'module_scope_only' end,
@@ -128,11 +129,18 @@ select
                     then 'expected_gpu_count_unknown'
                 when s.bucket = 'serving' and s.placed_gpu_count <> u.expected_gpu_count
                     then format('replica_gpus_incomplete ({} of {})', s.placed_gpu_count, u.expected_gpu_count)
-            end,
-            'no_node_power'
+            end
         ]
     ) as reasons
 from summed as s
+left join work_node_energy as e
+    on
+        s.hour_at = e.hour_at
+        and s.node = e.node
+        and s.gpu_sku = e.gpu_sku
+        and s.bucket = e.bucket
+        and s.deployment = e.deployment
+        and s.replica = e.replica
 left join work_units as u
     on
         s.hour_at = u.hour_at

@@ -58,7 +58,7 @@ segments as (
                 and integrated_known_us >= 0.99 * counter_known_us
                 and abs(integrated_increase_millijoules - counter_increase_millijoules)
                 > getvariable('energy_cross_check_share') * counter_increase_millijoules
-                then list_append(reasons, 'energy_cross_check_failed')
+                then list_append(reasons, 'energy_methods_differ')
             else reasons
         end as reasons
     from ordered

@@ -12,7 +12,6 @@ with sides as (
         0 as kept_output
     from hourly.unit_tokens
     semi join work_hours using (hour_at)
-    where vantage = 'engine'
     union all
     select
         hour_at,

@@ -31,7 +31,7 @@ select
     gpu_generation,
     model_or_bucket as model,
     min(currency) as currency,
-    reasons_of(coalesce(flatten(list(string_split(gpu_sku, '+')) filter (gpu_sku <> '(none)')), [])) as gpu_skus,
+    reasons_of(coalesce(flatten(list(string_split(gpu_sku, '+')) filter (gpu_sku not in ('(none)', '(deployment)'))), [])) as gpu_skus,
     ---------- money
     sum(effective_cost) as effective_cost,
     sum(all_in_cost) as all_in_cost,

@@ -22,6 +22,25 @@ union all
 select
     hour_at,
     series_key,
+    false as is_token_series,
+    hash(
+        min(first_monotonic_us),
+        arg_min(first_at_us, first_monotonic_us),
+        arg_min(first_counter_millijoules, first_monotonic_us),
+        arg_min(lead_millijoules, first_monotonic_us)
+    ) as first_edge,
+    hash(
+        max(last_monotonic_us),
+        arg_max(last_at_us, last_monotonic_us),
+        arg_max(last_counter_millijoules, last_monotonic_us)
+    ) as last_edge
+from measured.host_energy
+where hour_at in (select hour_at from work_hours) and sample_count > 0
+group by hour_at, series_key
+union all
+select
+    hour_at,
+    series_key,
     true as is_token_series,
     hash(
         min(first_monotonic_us),

@@ -23,7 +23,8 @@ ordered as (
         h.run_key = lag(h.run_key) over epoch as is_same_run,
         lag(h.slot_number) over epoch is distinct from h.slot_number
         or lag(h.piece) over epoch is distinct from h.piece
-        or h.at_us < lag(h.at_us) over epoch as starts_piece
+        -- A clock that stepped: what lies between may stand in the hour before, also where this one goes on upwards.
+        or is_clock_step(h.at_us - lag(h.at_us) over epoch, h.monotonic_us - lag(h.monotonic_us) over epoch) as starts_piece
     from hours as h
     inner join measured.gpu_series as s on h.series_key = s.series_key
     where h.counter_millijoules is not null or not h.has_counter

@@ -20,5 +20,5 @@ where
     counter_count <> sample_count
     or first_counter_millijoules <> least_counter_millijoules
     or last_counter_millijoules <> greatest_counter_millijoules
-    or abs(span_us - (last_at_us - first_at_us)) > 2000000
+    or is_clock_step(last_at_us - first_at_us, span_us)
     or increase_millijoules > energy_millijoules_max(power_limit_milliwatts, span_us)

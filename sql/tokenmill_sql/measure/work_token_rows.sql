@@ -6,7 +6,7 @@ with shifted as (
         s.monotonic_us,
         s.sampled_at_us + coalesce(o.offset_us, 0) as at_us,
         s.reason,
-        coalesce(s.reason not in ('scrape_failed', 'invalid_value'), true) as is_success,
+        coalesce(s.reason not in ('scrape_failed', 'metrics_disabled', 'invalid_value'), true) as is_success,
         {
             input: s.input_tokens,
             cached: s.cached_input_tokens,

@@ -8,7 +8,9 @@ with ordered as (
         at_us - lag(at_us) over looks as step_us,
         monotonic_us - lag(monotonic_us) over looks as step_monotonic_us,
         lag(slot_number) over looks is distinct from slot_number
-        or coalesce(at_us < lag(at_us) over looks, false) as starts_piece,
+        -- A clock that stepped: what lies between may stand in the hour before, also where this one goes on upwards.
+        or coalesce(is_clock_step(at_us - lag(at_us) over looks, monotonic_us - lag(monotonic_us) over looks), false)
+            as starts_piece,
         {
             input: last_value(counters.input ignore nulls) over until_now,
             cached: last_value(counters.cached ignore nulls) over until_now,

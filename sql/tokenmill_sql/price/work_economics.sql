@@ -10,14 +10,19 @@ with joined as (
         reasons_of(
             g.reasons
             || coalesce(t.reasons, [])
+            || coalesce(v.reasons, [])
             || [
-                case when g.bucket = 'serving' and not bool_or(t.hour_at is not null) over unit then 'no_token_counter' end,
+                case
+                    when g.bucket = 'serving' and not bool_or(t.hour_at is not null or coalesce(v.is_frontend_counted, false)) over unit
+                        then 'no_token_counter'
+                end,
                 case when g.simulated or t.simulated then 'simulated' end
             ]
         ) as all_reasons,
         -- A side of a ratio is kept only where the other is known too.
-        bool_or(t.matched_tokens is not null) over unit and g.token_matched_gpu_time_us > 0 as is_matched,
-        bool_or(t.energy_matched_tokens is not null) over unit and g.matched_gpu_energy_millijoules is not null
+        bool_or(t.matched_tokens is not null or coalesce(v.is_frontend_matched, false)) over unit and g.token_matched_gpu_time_us > 0 as is_matched,
+        bool_or(t.energy_matched_tokens is not null or coalesce(v.is_frontend_energy_matched, false)) over unit
+        and g.matched_gpu_energy_millijoules is not null
             as is_energy_matched
     from work_price_groups as g
     left join work_price_tokens as t
@@ -36,6 +41,8 @@ with joined as (
             and g.precision = t.precision
             and g.speculative = t.speculative
             and g.labels = t.labels
+    left join work_price_vantages as v
+        on g.hour_at = v.hour_at and g.bucket = v.bucket and g.cluster = v.cluster and g.deployment = v.deployment
     window unit as (partition by g.hour_at, g.bucket, g.cluster, g.deployment, g.replica)
     union all by name
     select
@@ -62,6 +69,26 @@ with joined as (
         false as is_energy_matched
     from work_price_tokens
     where not is_placed
+    union all by name
+    select
+        * exclude (simulated, reasons),
+        0 as gpu_time_us,
+        0 as serving_gpu_time_us,
+        0 as cost_known_gpu_time_us,
+        0 as token_known_gpu_time_us,
+        0 as token_matched_gpu_time_us,
+        0 as cost_matched_gpu_time_us,
+        0 as energy_known_gpu_time_us,
+        0 as energy_matched_gpu_time_us,
+        '(none)' as energy_method,
+        '(none)' as node_energy_method,
+        '(none)' as pue_source,
+        '(none)' as provisioned_source,
+        simulated as is_simulated,
+        reasons as all_reasons,
+        []::varchar[] as cost_reasons,
+        []::varchar[] as energy_reasons
+    from work_price_frontends
 )
 
 select

@@ -121,7 +121,8 @@ select
     round(matched_node_energy_millijoules * pue)::bigint as matched_facility_energy_millijoules,
     round(gpu_time_us * provisioned_watts / 1000)::bigint as provisioned_energy_millijoules,
     round(token_matched_gpu_time_us * provisioned_watts / 1000)::bigint as matched_provisioned_energy_millijoules,
-    coalesce(pue_source, '(none)') as pue_source,
+    -- A facility's energy is a model's: no meter of the site is read.
+    coalesce('modelled: ' || pue_source, '(none)') as pue_source,
     case when provisioned_watts is null then '(none)' else provisioned_source end as provisioned_source,
     reasons_of([
         case when node_energy_millijoules is null then 'no_node_power' end,

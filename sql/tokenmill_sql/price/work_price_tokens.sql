@@ -1,5 +1,5 @@
 -- One row per row of the fact that tokens belong to: what its servers counted.
--- Tokens of a unit that holds no GPU stand alone, under the generation '(unknown)'.
+-- Tokens of a unit that holds no GPU stand alone, under the generation '(unknown)'. Those of a front end have rows of their own.
 with counted as (
     select
         *,
@@ -11,7 +11,7 @@ with counted as (
         total_tokens(role, energy_matched_input_tokens, energy_matched_output_tokens) as energy_matched_tokens
     from hourly.unit_tokens
     semi join work_hours using (hour_at)
-    where vantage = 'engine'
+    where vantage = 'engine' and counted_vantage is distinct from 'frontend'
 ),
 
 -- A unit is one row of the fact, unless it changed hands within the hour: then the row that fits best has its tokens.

@@ -1,11 +1,23 @@
 -- One row per hour and unit that holds GPUs: its products and generations, and what is known of all of its GPUs.
--- A deployment that splits prefill from decode counts as one.
-with serving as (
+-- A deployment that splits prefill from decode, or that its front end counts, counts as one.
+with frontends as (
+    select distinct
+        hour_at,
+        cluster,
+        deployment
+    from hourly.unit_tokens
+    semi join work_hours using (hour_at)
+    where vantage = 'frontend' and counted_vantage = 'frontend'
+),
+
+serving as (
     select
-        *,
-        case when role in ('prefill', 'decode') then '(deployment)' else replica end as scope
-    from work_price_cells
-    where bucket = 'serving'
+        c.*,
+        case when c.role in ('prefill', 'decode') or f.hour_at is not null then '(deployment)' else c.replica end as scope
+    from work_price_cells as c
+    left join frontends as f
+        on c.hour_at = f.hour_at and c.cluster = f.cluster and c.deployment = f.deployment
+    where c.bucket = 'serving'
 ),
 
 products as (
@@ -62,8 +74,13 @@ known as (
         deployment,
         scope,
         bool_and(is_cost_known) as is_cost_known,
-        bool_and(matched_node_energy_millijoules is not null) as is_node_known,
-        bool_and(matched_facility_energy_millijoules is not null) as is_facility_known,
+        -- What has no matched time has no matched energy either, and takes nothing from the rest.
+        coalesce(
+            bool_and(matched_node_energy_millijoules is not null) filter (energy_matched_gpu_time_us > 0), false
+        ) as is_node_known,
+        coalesce(
+            bool_and(matched_facility_energy_millijoules is not null) filter (energy_matched_gpu_time_us > 0), false
+        ) as is_facility_known,
         bool_and(provisioned_energy_millijoules is not null) as is_provisioned_known
     from serving
     group by all
