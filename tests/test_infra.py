@@ -51,6 +51,56 @@ def test_systemd_understands_a_unit(path: Path, tmp_path: Path) -> None:
     assert [] == said
 
 
+def test_the_agents_unit_looks_before_it_starts_and_is_closed() -> None:
+    """What is found stands in the journal; the agent has two rights, and may see devices and other users' processes."""
+    service = unit(ROOT / "infra" / "systemd" / "tokenmill-agent.service")["Service"]
+
+    assert service["ExecStartPre"] == "-" + service["ExecStart"].removesuffix("run") + "check"
+    assert ("yes", "strict", "CAP_SYS_PTRACE CAP_DAC_READ_SEARCH") == tuple(
+        service[key] for key in ("NoNewPrivileges", "ProtectSystem", "CapabilityBoundingSet")
+    )
+    # Each of these would take from it what it reads.
+    assert not {"PrivateDevices", "DevicePolicy", "ProtectClock", "ProtectProc", "PrivateNetwork"} & set(service)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_rates_the_agents_unit_as_safe() -> None:
+    """Its exposure, 0 to 10, is below 3."""
+    path = str(ROOT / "infra" / "systemd" / "tokenmill-agent.service")
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=yes", "--no-pager", "--threshold=30", path],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    assert 0 == done.returncode, done.stdout[-200:]
+
+
+def test_the_example_environment_is_understood() -> None:
+    """Every variable of it is one that the agent knows, and has a value that it takes."""
+    from tokenmill_agent.config import load
+
+    lines = (ROOT / "infra" / "systemd" / "agent.env.example").read_text(encoding="utf-8").splitlines()
+    environ = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    found = load(None, environ=environ, agent_flags={}, kafka_flags={}).agent
+
+    assert ("gpu-node-17", 8, 262_144) == (found.node, found.gpu_count_expected, found.spool_drain_bytes_per_second)
+
+
+def test_the_agents_image_holds_the_agent_alone_and_runs_it_without_rights() -> None:
+    """Only locks and the agent's sources are copied, dependencies by hash, and the last user is not root."""
+    text = (ROOT / "infra" / "docker" / "agent.Dockerfile").read_text(encoding="utf-8")
+    copied = {name for line in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE) for name in line.split()}
+
+    assert {"pyproject.toml", "README.md", "LICENSE", "agents"} == {
+        name for name in copied if not name.startswith("infra/locks/")
+    }
+    assert text.count("pip install") == text.count("--no-deps")
+    assert "--require-hashes" in text
+    assert ["tokenmill"] == re.findall(r"^USER (.+)$", text, re.MULTILINE)
+
+
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
 def test_what_an_image_copies_exists(path: Path) -> None:
     """Every source of a COPY from the context is a file of the repository."""

@@ -18,7 +18,7 @@ PACKAGES = {
     "tokenmill_sql": "sql",
 }
 AGENT_DEPENDENCIES = {"kafka-python", "nvidia-ml-py", "prometheus-client"}
-LOCKS = ("agent", "demo", "dev", "pipeline")
+LOCKS = ("agent", "demo", "dev", "kubernetes", "pipeline")
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +113,7 @@ def test_the_locks_satisfy_what_is_asked_for() -> None:
     groups = [line for group in project["dependency-groups"].values() for line in group if isinstance(line, str)]
     base = names(project["project"]["dependencies"])
 
+    assert base | names(extras["kubernetes"]) <= locked("kubernetes")
     assert base | names(extras["pipeline"]) <= locked("pipeline")
     assert locked("pipeline") | names(extras["demo"]) <= locked("demo")
     assert locked("demo") | names(groups) <= locked("dev")

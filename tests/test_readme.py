@@ -116,6 +116,7 @@ def test_every_environment_variable_of_the_documents_is_a_setting() -> None:
     import dataclasses
 
     from tokenmill_agent.config import AgentSettings
+    from tokenmill_agent.host.redfish import PASSWORD_VARIABLE, USERNAME_VARIABLE
     from tokenmill_agent.settings import KafkaSettings
     from tokenmill_pipeline.billing.settings import BillingSettings
     from tokenmill_pipeline.config import BuildSettings, FleetSettings, PipelineSettings
@@ -136,6 +137,7 @@ def test_every_environment_variable_of_the_documents_is_a_setting() -> None:
         f"TOKENMILL_{table}_{field.name}".upper() for table, cls in tables.items() for field in dataclasses.fields(cls)
     }
     known |= {"TOKENMILL_CONFIG", "TOKENMILL_KAFKA_SASL_PASSWORD", "TOKENMILL_TEST_KAFKA"}
+    known |= {USERNAME_VARIABLE, PASSWORD_VARIABLE}
     files = [
         *(ROOT / "infra").glob("*/*.service"),
         *(ROOT / "infra" / "docker").iterdir(),
