@@ -85,13 +85,15 @@ def test_a_wrong_password_holds_nothing_up(kafka: KafkaBroker, tmp_path: Path, s
 @pytest.mark.kafka
 def test_missing_topics_hold_nothing_up(kafka: KafkaBroker, tmp_path: Path, started: list[AgentProcess]) -> None:
     """Topics that nobody created are named, with the command that creates them."""
-    agent = AgentProcess(tmp_path / "agent", {"bootstrap_servers": [kafka.bootstrap]})
-    hold_out(agent, started)
+    # Other tests may have created the topics of the default names on this broker.
+    names = {"gpu_power_topic": "never-made-power", "token_counters_topic": "never-made-tokens"}
+    agent = AgentProcess(tmp_path / "agent", {"bootstrap_servers": [kafka.bootstrap], **names})
+    hold_out(agent, started, topic="never-made-power")
 
     assert "create it with `tokenmill topics create`" in agent.log()
 
 
-def hold_out(agent: AgentProcess, started: list[AgentProcess]) -> None:
+def hold_out(agent: AgentProcess, started: list[AgentProcess], *, topic: str = TOPIC) -> None:
     """Let an agent that cannot deliver work, kill it, and look at what is on its disk."""
     started.append(agent)
     agent.wait_until(lambda: agent.value("spool_messages") >= 10)
@@ -100,7 +102,7 @@ def hold_out(agent: AgentProcess, started: list[AgentProcess]) -> None:
     growth_bytes = agent.resident_bytes() - before_bytes
     dropped = agent.value("messages_dropped_total")
     agent.end(signal.SIGKILL)
-    kept = spooled(agent.state_dir, TOPIC)
+    kept = spooled(agent.state_dir, topic)
 
     assert list(range(len(kept))) == sequences(kept)
     assert 0 == gap_us(kept)
