@@ -198,14 +198,11 @@ def _refused(settings: PipelineSettings, paths: list[Path]) -> Iterator[Finding]
     if not paths:
         yield Finding(area="landing", what="refused messages", value=0)
         return
-    connection = warehouse.connect(":memory:", settings)
-    try:
-        found = connection.execute(
-            "select reason, count(*) from read_parquet($paths) group by all order by count(*) desc, reason limit $most",
-            {"paths": [str(path) for path in paths], "most": REASONS_MAX},
-        ).fetchall()
-    finally:
-        connection.close()
+    found = _landed(
+        settings,
+        paths,
+        "select reason, count(*) from read_parquet($paths) group by all order by count(*) desc, reason limit $most",
+    )
     for reason, count in found:
         yield Finding(
             area="landing",
@@ -226,22 +223,16 @@ def _rivals(settings: PipelineSettings, manifests: list[landing.SliceManifest]) 
     recent = [manifest for manifest in manifests if manifest.last_landed_at_us >= oldest_us]
     if not (paths := landing.files_for(recent, "messages")):
         return
-    connection = warehouse.connect(":memory:", settings)
-    try:
-        found = connection.execute(
-            "with runs as (select node, run_id, min(appended_at_us) as first_us, max(appended_at_us) as last_us "
-            "from read_parquet($paths) where delivery = 'live' group by all) "
-            "select a.node, count(distinct a.run_id) from runs as a join runs as b on a.node = b.node "
-            "and a.run_id <> b.run_id and least(a.last_us, b.last_us) - greatest(a.first_us, b.first_us) > $overlap_us "
-            "group by all order by all limit $most",
-            {
-                "paths": [str(path) for path in paths],
-                "overlap_us": RIVALS_OVERLAP_SECONDS * 1_000_000,
-                "most": REASONS_MAX,
-            },
-        ).fetchall()
-    finally:
-        connection.close()
+    found = _landed(
+        settings,
+        paths,
+        "with runs as (select node, run_id, min(appended_at_us) as first_us, max(appended_at_us) as last_us "
+        "from read_parquet($paths) where delivery = 'live' group by all) "
+        "select a.node, count(distinct a.run_id) from runs as a join runs as b on a.node = b.node "
+        "and a.run_id <> b.run_id and least(a.last_us, b.last_us) - greatest(a.first_us, b.first_us) > $overlap_us "
+        "group by all order by all limit $most",
+        overlap_us=RIVALS_OVERLAP_SECONDS * 1_000_000,
+    )
     for node, count in found:
         yield Finding(
             area="landing",
@@ -250,6 +241,17 @@ def _rivals(settings: PipelineSettings, manifests: list[landing.SliceManifest]) 
             verdict="look",
             remedy="end all but one; if they are several nodes, give each a name of its own in [agent] node",
         )
+
+
+def _landed(settings: PipelineSettings, paths: list[Path], query: str, **parameters: int) -> list[tuple[Any, ...]]:
+    """Return at most `$most` rows of a query over landed files, its `$paths`."""
+    connection = warehouse.connect(":memory:", settings)
+    try:
+        return connection.execute(
+            query, {"paths": [str(path) for path in paths], "most": REASONS_MAX, **parameters}
+        ).fetchall()
+    finally:
+        connection.close()
 
 
 def _warehouse_contents(connection: duckdb.DuckDBPyConnection, now: datetime) -> Iterator[Finding]:

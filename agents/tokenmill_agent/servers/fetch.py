@@ -8,9 +8,12 @@ import io
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import unquote, urlsplit
+
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 ACCEPT_TEXT: Final = "text/plain;version=0.0.4"
 """Asking for OpenMetrics would make some servers rename their samples."""
@@ -51,10 +54,12 @@ def fetch(
     timeout_seconds: float,
     max_bytes: int,
     tls: ssl.SSLContext | None = None,
+    method: str = "GET",
+    headers: Mapping[str, str] = _NO_HEADERS,
 ) -> Document:
     """GET `path` from the server of `url`; a name and password in `url` are used as basic authentication.
 
-    `tls` says whom to trust, the system's authorities where none is given.
+    `tls` says whom to trust, the system's authorities where none is given; `headers` are sent over the usual ones.
 
     Raises:
         FetchError: no connection, not in time, not status 200, cut off, or larger than `max_bytes`.
@@ -62,7 +67,8 @@ def fetch(
     deadline = time.monotonic() + timeout_seconds
     try:
         with _connected(url, timeout_seconds, deadline, tls) as connection:
-            return _get(connection, path, _headers(url, accept), max_bytes)
+            connection.request(method, path, headers={**_headers(url, accept), **headers})
+            return _document(connection.getresponse(), max_bytes)
     except TimeoutError:
         raise FetchError(f"no answer within {timeout_seconds:g} s", timed_out=True) from None
     except ssl.SSLError as error:
@@ -90,9 +96,7 @@ def _connected(
         yield connection
 
 
-def _get(connection: http.client.HTTPConnection, path: str, headers: dict[str, str], max_bytes: int) -> Document:
-    connection.request("GET", path, headers=headers)
-    response = connection.getresponse()
+def _document(response: http.client.HTTPResponse, max_bytes: int) -> Document:
     if response.status != http.client.OK:
         status = response.status
         raise FetchError(f"status {status}", answered=status not in _PASSING_STATUSES, status=status)
